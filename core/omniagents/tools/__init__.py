@@ -1,0 +1,1 @@
+"""The ten coding tools, one module each; ``base`` has what they share."""

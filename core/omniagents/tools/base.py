@@ -1,0 +1,203 @@
+"""What the ten tools share: argument checking, results, and the one request each call makes."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from omniagents.errors import GuestCallError
+from omniagents.plugins.manager import notify
+from omniagents.workspace import Reply
+
+if TYPE_CHECKING:
+    from omniagents.backends.base import Backend
+
+__all__ = [
+    "MAX_RESULT_CHARACTERS",
+    "DocumentPart",
+    "ImagePart",
+    "Integer",
+    "Tool",
+    "ToolArguments",
+    "ToolResult",
+    "names",
+    "refused",
+]
+
+# What one result shows a model at most; the marker that says what was cut is not counted.
+MAX_RESULT_CHARACTERS = 50_000
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An image for the model: raw bytes, their MIME type by magic number, and the file's name."""
+
+    data: bytes
+    mime_type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DocumentPart:
+    """A document (PDF) for the model: raw bytes, MIME type and the file's name."""
+
+    data: bytes
+    mime_type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a model sees of one call; prints as its content.
+
+    Attributes:
+        content: Never empty; at most 50,000 characters and a marker that says what was cut.
+        is_error: The call did not do what was asked; the content says why and what to do next.
+        error_type: A stable code (``FILE_NOT_FOUND``…) when ``is_error``, else None.
+        data: The same facts for programs; JSON values only.
+        parts: Images and documents, which each framework's adapter hands on in its own way.
+    """
+
+    content: str
+    is_error: bool = False
+    error_type: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[ImagePart | DocumentPart, ...] = ()
+
+    def __str__(self) -> str:
+        return self.content
+
+
+class ToolArguments(BaseModel):
+    """Base of every tool's arguments: unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _refuse_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a whole number is needed, not a boolean")
+    return value
+
+
+#: A whole number; ``"3"`` is accepted, ``true`` is not.
+Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
+
+
+def names(*choices: str) -> AliasChoices:
+    """The names a parameter is accepted under; the first is the one shown in schemas."""
+    return AliasChoices(*choices)
+
+
+class Tool(ABC):
+    """One coding tool on one backend.
+
+    A subclass states its name, description, arguments and guest operation, and turns the
+    guest's reply into text. ``execute`` and ``aexecute`` make exactly one request.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    operation: ClassVar[str]
+    Arguments: ClassVar[type[ToolArguments]]
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def execute(self, **arguments: Any) -> ToolResult:
+        """Run the tool and wait for its result.
+
+        Raises:
+            BackendNotStartedError: The backend is not running.
+            BackendUnavailableError: The environment died. A model's mistake never raises: it is a result.
+        """
+        started = time.perf_counter()
+        checked = self._check(arguments)
+        if isinstance(checked, ToolResult):
+            return self._finish(arguments, checked, started)
+        future = self._send(checked)
+        try:
+            outcome = self.result(checked, future.result())
+        except GuestCallError as refusal:
+            outcome = refused(refusal)
+        except BaseException:
+            future.cancel()
+            raise
+        return self._finish(arguments, outcome, started)
+
+    async def aexecute(self, **arguments: Any) -> ToolResult:
+        """Like ``execute``; cancelling the task stops the work inside the environment."""
+        started = time.perf_counter()
+        checked = self._check(arguments)
+        if isinstance(checked, ToolResult):
+            return self._finish(arguments, checked, started)
+        try:
+            outcome = self.result(checked, await asyncio.wrap_future(self._send(checked)))
+        except GuestCallError as refusal:
+            outcome = refused(refusal)
+        return self._finish(arguments, outcome, started)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON schema of the arguments, under their primary names."""
+        return cls.Arguments.model_json_schema()
+
+    def request(self, arguments: Any) -> tuple[dict[str, Any], bytes]:
+        """The guest operation's arguments and payload for checked ``arguments``."""
+        return arguments.model_dump(), b""
+
+    @abstractmethod
+    def result(self, arguments: Any, reply: Reply) -> ToolResult:
+        """Turn the guest's reply into what the model sees. A pure function."""
+
+    def _check(self, arguments: Mapping[str, Any]) -> ToolArguments | ToolResult:
+        """Checked arguments, or the result that tells a model which of them is wrong."""
+        try:
+            # Models send null for what they leave out.
+            return self.Arguments.model_validate({name: value for name, value in arguments.items() if value is not None})
+        except ValidationError as error:
+            return ToolResult(_explain(error, self), is_error=True, error_type="INVALID_ARGUMENTS")
+
+    def _send(self, checked: ToolArguments) -> Future[Reply]:
+        return self.backend.workspace.request(self.operation, *self.request(checked))
+
+    def _finish(self, arguments: Mapping[str, Any], result: ToolResult, started: float) -> ToolResult:
+        seconds = time.perf_counter() - started
+        notify("omniagents_tool_finished", tool=self, arguments=arguments, result=result, seconds=seconds)
+        return result
+
+
+def refused(refusal: GuestCallError) -> ToolResult:
+    """The result for a request the guest refused.
+
+    Raises:
+        GuestCallError: The refusal is a defect of ours (``INTERNAL``), not a mistake a model could mend.
+    """
+    if refusal.code == "INTERNAL":
+        raise refusal
+    return ToolResult(str(refusal), is_error=True, error_type=refusal.code, data=refusal.details)
+
+
+def _explain(error: ValidationError, tool: Tool) -> str:
+    known = list(tool.schema()["properties"])
+    problems = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"]) or "arguments"
+        if problem["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"unknown argument {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+        elif problem["type"] == "missing":
+            problems.append(f"{name!r} is required")
+        else:
+            problems.append(f"{name!r}: {problem['msg']} (got {problem['input']!r:.80})")
+    required = tool.schema().get("required", [])
+    valid = ", ".join(f"{name} (required)" if name in required else name for name in known)
+    return f"{tool.name}: {'; '.join(problems)}. Valid arguments: {valid}."
