@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Valid
 
 from omniagents.errors import GuestCallError
 from omniagents.plugins.manager import notify
-from omniagents.workspace import Reply
+from omniagents.records import Reply
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
