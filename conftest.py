@@ -1,0 +1,48 @@
+"""For every test of the checkout: under CI=true nothing may skip, and hypothesis takes the time it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Shared machines stall for longer than hypothesis's deadline; how long an example takes is the benchmarks' business.
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machine")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI=true, turn a skip into a failure unless the test is marked ``platform``."""
+    report = yield
+    expected = hasattr(report, "wasxfail") or item.get_closest_marker("platform") is not None
+    if report.skipped and not expected:
+        fail_under_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Under CI=true, turn the skip of a whole module into an error."""
+    report = yield
+    if report.skipped:
+        fail_under_ci(report)
+    return report
+
+
+def fail_under_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a skipped report a failed one that tells the reason of the skip, if CI=true."""
+    if os.environ.get("CI", "").lower() not in {"1", "true"}:
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    report.outcome = "failed"
+    report.longrepr = f"skipped, and under CI=true nothing may skip: {reason}"
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder of the checkout."""
+    return Path(__file__).resolve().parent
