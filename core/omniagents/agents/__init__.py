@@ -1,0 +1,1 @@
+"""Agents of frameworks: ``base`` is what they share; the other modules lead to plugins."""

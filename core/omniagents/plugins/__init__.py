@@ -1,0 +1,1 @@
+"""Composition by name: the hooks (``specs``), loading (``manager``) and names to classes (``registry``)."""

@@ -1,0 +1,1 @@
+"""What a kind of work needs: ``base`` has ``Preset``, the other modules one preset each."""
