@@ -1,0 +1,439 @@
+"""Walking a tree: the order everything else relies on, what is passed over, and ``scan``.
+
+For other operations::
+
+    skipped = Skipped()
+    for entry in iter_files(context.root, context.root.resolve(path), ignore=True, skipped=skipped):
+        entry.path   # relative to the workspace, raw (surrogate escapes); show it through ``root.display``
+        entry.kind   # "file", or "link" for a link whose target is a regular file, wherever that is
+    reply["skipped"] = skipped.as_json()   # {"ignored": {"count": 3, "names": [up to five]}, "unreadable": ...}
+
+Paths come sorted by code point. Links are never followed, unreadable directories are counted, and
+neither the depth of a tree nor the length of its paths is limited: use ``open_path`` on what
+comes out, since an absolute path may be longer than the system takes in one call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import time
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+
+from .context import CallCancelled, Context, Reply
+from .failure import GuestFailure, failure_of_os_error
+from .ignore import ALWAYS_LEFT_OUT, DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
+from .root import Root, display
+
+__all__ = ["Entry", "Skipped", "directory_to_walk", "iter_files", "open_path", "prefix_of", "rules_for", "scan", "walk"]
+
+_NAMES_KEPT = 5
+_MAX_LEFT_OUT = 10_000
+_BATCH_ENTRIES = 1_000
+# A path of PATH_MAX (4,096) bytes with its final NUL is refused; pieces below it leave room for a name.
+_PIECE_BYTES = 3_800
+_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class Entry(NamedTuple):
+    """A file found by ``iter_files``: its ``path`` relative to the workspace, and ``file`` or ``link``."""
+
+    path: str
+    kind: str
+
+
+class Skipped:
+    """What was passed over: by reason, how many and the first five names."""
+
+    def __init__(self) -> None:
+        self._counts: Dict[str, int] = {}
+        self._names: Dict[str, List[str]] = {}
+
+    def add(self, reason: str, path: str) -> None:
+        """Count one path; a directory stands for all that is below it."""
+        self.add_many(reason, 1, (path,))
+
+    def add_many(self, reason: str, count: int, paths: Sequence[str]) -> None:
+        """Count ``count`` paths, of which ``paths`` are the first."""
+        self._counts[reason] = self._counts.get(reason, 0) + count
+        names = self._names.setdefault(reason, [])
+        names.extend(paths[: _NAMES_KEPT - len(names)])
+
+    def as_json(self) -> Dict[str, Dict[str, Any]]:
+        """``{reason: {"count": n, "names": [up to five paths]}}``, reasons sorted."""
+        reasons = sorted(self._counts)
+        return {reason: {"count": self._counts[reason], "names": self._names[reason]} for reason in reasons}
+
+
+# Called with a path, its kind, and why it is passed over: a rule's text is not computed unless asked for.
+_LeftOut = Callable[[str, str, str, Rules], None]
+
+
+def walk(
+    top: str, prefix: str, rules: Rules, left_out: _LeftOut, check: Callable[[], None] = lambda: None
+) -> Iterator[Tuple[str, str]]:
+    """Yield ``(path, kind)`` of everything below a directory, sorted by the code points of the whole path.
+
+    Args:
+        top: Absolute path of the directory.
+        prefix: Its name relative to the workspace: ``""``, or ends with a slash.
+        rules: What to pass over; directories so ignored are not entered.
+        left_out: Told of each entry passed over (reason ``ignored`` or ``unreadable``).
+        check: Called once a directory; may raise to stop.
+    """
+    top = top.rstrip("/") + "/"
+    above = len(prefix)
+    stack = [_opened(top, prefix, rules, left_out)]
+    while stack:
+        events, prefix, kinds, rules = stack[-1]
+        for event in events:
+            if event[-1] == "/":
+                check()
+                inner = prefix + event
+                stack.append(_opened(top + inner[above:], inner, rules, left_out))
+                break
+            yield prefix + event, kinds.get(event, "file")
+        else:
+            stack.pop()
+
+
+def _opened(
+    absolute: str, prefix: str, rules: Rules, left_out: _LeftOut
+) -> Tuple[Iterator[str], str, Dict[str, str], Rules]:
+    """A directory's entries in order; ``name/`` stands for what is below one, and sorts as its paths do."""
+    try:
+        names, kinds = _listed(absolute)
+    except OSError as error:
+        if error.errno not in _VANISHED:
+            left_out(prefix, "directory", "unreadable", rules)
+        return iter(()), prefix, {}, rules
+    if ".gitignore" in names:
+        rules = rules.entering(prefix, absolute)
+    ignores = rules.ignores
+    kept = []
+    for name in names:
+        kind = kinds.get(name, "file")
+        path = prefix + name
+        if ignores(name, path, kind == "directory"):
+            left_out(path, kind, "ignored", rules)
+        elif path not in ALWAYS_LEFT_OUT:
+            kept.append(name)
+            if kind == "directory":
+                kept.append(name + "/")
+    kept.sort()
+    return iter(kept), prefix, kinds, rules
+
+
+def _listed(absolute: str) -> Tuple[List[str], Dict[str, str]]:
+    """The names in a directory, sorted, and the kind of those that are not regular files."""
+    try:
+        return _scanned(absolute)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+    descriptor = open_path(absolute, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return _scanned(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _scanned(directory: str | int) -> Tuple[List[str], Dict[str, str]]:
+    names: List[str] = []
+    kinds: Dict[str, str] = {}
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = entry.name
+            names.append(name)
+            if not entry.is_file(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False):
+                    kinds[name] = "directory"
+                else:
+                    kinds[name] = "link" if entry.is_symlink() else "other"
+    names.sort()
+    return names, kinds
+
+
+def open_path(absolute: str, flags: int) -> int:
+    """``os.open`` for an absolute path of any length; never opens a link in the last position.
+
+    Raises:
+        OSError: As ``os.open`` does; ``ELOOP`` for a link.
+    """
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(absolute, flags)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+    with _parent_opened(absolute) as (directory, name):
+        return os.open(name, flags, dir_fd=directory)
+
+
+def _lstat(absolute: str) -> os.stat_result:
+    try:
+        return os.lstat(absolute)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+    with _parent_opened(absolute) as (directory, name):
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+
+def _readlink(absolute: str) -> str:
+    try:
+        return os.readlink(absolute)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+    with _parent_opened(absolute) as (directory, name):
+        return os.readlink(name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def _parent_opened(absolute: str) -> Iterator[Tuple[int, str]]:
+    parts = [part for part in absolute.split("/") if part]
+    name = parts.pop()
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    current = os.open("/", flags)
+    try:
+        for piece in _pieces(parts):
+            following = os.open(piece, flags, dir_fd=current)
+            os.close(current)
+            current = following
+        yield current, name
+    finally:
+        os.close(current)
+
+
+def _pieces(parts: Sequence[str]) -> Iterator[str]:
+    """Relative paths short enough for one call each."""
+    piece: List[str] = []
+    size = 0
+    for part in parts:
+        length = len(os.fsencode(part)) + 1
+        if piece and size + length > _PIECE_BYTES:
+            yield "/".join(piece)
+            piece, size = [], 0
+        piece.append(part)
+        size += length
+    if piece:
+        yield "/".join(piece)
+
+
+def prefix_of(root: Root, absolute: str) -> str:
+    """A directory inside the workspace as the beginning of its entries' paths: ``""``, or ends with a slash."""
+    relative = root.relative(absolute)
+    return "" if relative == "." else relative + "/"
+
+
+def directory_to_walk(root: Root, path: str) -> str:
+    """Resolve what a caller named as a directory to search in.
+
+    Raises:
+        GuestFailure: ``FILE_NOT_FOUND``, ``NOT_A_DIRECTORY``, ``PATH_OUTSIDE_WORKSPACE`` or ``PERMISSION_DENIED``.
+    """
+    absolute = root.resolve(path)
+    try:
+        status = os.stat(absolute)
+    except FileNotFoundError as error:
+        message = _missing(root, path, absolute)
+        raise GuestFailure("FILE_NOT_FOUND", message, path=path, error_number=errno.ENOENT) from error
+    except OSError as error:
+        raise failure_of_os_error(error, path) from error
+    if not stat.S_ISDIR(status.st_mode):
+        message = "%s is a file, not a directory; name a directory, such as %r." % (
+            display(path),
+            display(root.relative(os.path.dirname(absolute))),
+        )
+        raise GuestFailure("NOT_A_DIRECTORY", message, path=path, error_number=errno.ENOTDIR)
+    if not os.access(absolute, os.R_OK | os.X_OK):
+        message = "%s: permission denied; its entries cannot be listed." % display(path)
+        raise GuestFailure("PERMISSION_DENIED", message, path=path, error_number=errno.EACCES)
+    return absolute
+
+
+def _missing(root: Root, path: str, absolute: str) -> str:
+    import difflib
+
+    parent = os.path.dirname(absolute)
+    while not os.path.isdir(parent):
+        absolute, parent = parent, os.path.dirname(parent)
+    try:
+        names = sorted(os.listdir(parent))
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(os.path.basename(absolute), names, n=1)
+    shown = "there is no directory %s" % display(path)
+    where = root.relative(parent) if root.contains(parent) else "."
+    if close and root.contains(parent):
+        return "%s; did you mean %r?" % (shown, display(os.path.join(where, close[0]) if where != "." else close[0]))
+    return "%s; list_directory with path %r shows what there is." % (shown, display(where))
+
+
+def rules_for(root: Root, start: str, *, ignore: bool, extra_exclude: Sequence[str] = ()) -> Rules:
+    """The rules above a directory: defaults, ``.gitignore`` files of its parents, and patterns of the caller.
+
+    Args:
+        start: Absolute, inside the workspace. Its own ``.gitignore`` is added when it is walked.
+        ignore: Honour the default names and ``.gitignore`` files.
+        extra_exclude: Gitignore patterns anchored at the workspace; honoured either way, and before all others.
+    """
+    first = ((Patterns.of(extra_exclude), 0),) if extra_exclude else ()
+    if not ignore:
+        return Rules(first=first)
+    rules = Rules(default_names=DEFAULT_NAMES, reads_gitignore=True, first=first)
+    directory = ""
+    for part in prefix_of(root, start).split("/")[:-1]:
+        rules = rules.entering(directory, root.path.rstrip("/") + "/" + directory)
+        directory += part + "/"
+    return rules
+
+
+def iter_files(
+    root: Root,
+    start: str,
+    *,
+    ignore: bool,
+    extra_exclude: Sequence[str] = (),
+    skipped: Skipped | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Entry]:
+    """Yield the files below a directory, sorted by path; see the module's text.
+
+    Args:
+        start: Absolute path of a directory inside the workspace, resolved. It is walked even if it is ignored itself.
+        ignore: Pass over the default names and what ``.gitignore`` files name.
+        extra_exclude: More gitignore patterns, anchored at the workspace.
+        skipped: Receives ``ignored``, ``unreadable``, ``broken links``, ``links to directories`` and ``special files``.
+        check: Called once a directory; may raise to stop.
+    """
+    tally = skipped if skipped is not None else Skipped()
+
+    def left_out(path: str, kind: str, reason: str, _rules: Rules) -> None:
+        tally.add(reason, path.rstrip("/") + "/" if kind == "directory" else path)
+
+    rules = rules_for(root, start, ignore=ignore, extra_exclude=extra_exclude)
+    base = root.path.rstrip("/") + "/"
+    for path, kind in walk(start, prefix_of(root, start), rules, left_out, check):
+        if kind == "file":
+            yield Entry(path, kind)
+        elif kind == "link":
+            target = _target_kind(base + path)
+            if target == "file":
+                yield Entry(path, kind)
+            else:
+                tally.add(target, path)
+        elif kind == "other":
+            tally.add("special files", path)
+
+
+def _target_kind(absolute: str) -> str:
+    try:
+        mode = os.stat(absolute).st_mode
+    except OSError:
+        return "broken links"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "links to directories" if stat.S_ISDIR(mode) else "special files"
+
+
+def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
+    """Operation: stream what ``lstat`` says of everything below a directory, as batches of JSON lists.
+
+    Args:
+        arguments: ``path`` (default ``.``); ``exclude``, gitignore patterns anchored at it; ``exclude_file``, the
+            name of a gitignore file in it whose patterns are added, or None.
+
+    Returns:
+        ``started_ns``, ``left_out`` (at most 10,000 pairs of path and reason) and ``left_out_total``. Each line sent
+        is a JSON list of ``[path, kind, size, mode, mtime_ns, ctime_ns, inode, target]``, parents before children.
+
+    Raises:
+        GuestFailure: ``FILE_NOT_FOUND``, ``NOT_A_DIRECTORY``, ``PATH_OUTSIDE_WORKSPACE``, ``PERMISSION_DENIED``.
+    """
+    started_ns = time.time_ns()
+    top = directory_to_walk(context.root, arguments.get("path", "."))
+    prefix = prefix_of(context.root, top)
+    left_out: List[Tuple[str, str]] = []
+    total = 0
+
+    def note(path: str, kind: str, reason: str, rules: Rules) -> None:
+        nonlocal total
+        total += 1
+        if len(left_out) < _MAX_LEFT_OUT:
+            path = path.rstrip("/") or "."
+            name = path.rpartition("/")[2]
+            left_out.append((path, rules.reason(name, path, kind == "directory") if reason == "ignored" else reason))
+
+    rules = _scan_rules(top, len(byte_string(prefix)), arguments)
+    found = walk(top, prefix, rules, note, lambda: _stop_if_cancelled(context))
+    for batch in _batches(context.root.path.rstrip("/") + "/", found, note, rules):
+        _stop_if_cancelled(context)
+        context.call.send(json.dumps(batch, separators=(",", ":")).encode() + b"\n")
+    return {"started_ns": started_ns, "left_out": left_out, "left_out_total": total}, b""
+
+
+def _stop_if_cancelled(context: Context) -> None:
+    if context.call.cancelled.is_set():
+        raise CallCancelled
+
+
+def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
+    exclude, exclude_file = arguments.get("exclude") or [], arguments.get("exclude_file")
+    of_file = load_patterns(os.path.join(top, exclude_file)) if exclude_file else None
+    # The file is the workspace's own word, so it may include again what the caller's list leaves out.
+    lists = [patterns for patterns in (of_file, Patterns.of(exclude) if exclude else None) if patterns is not None]
+    return Rules(tuple((patterns, above) for patterns in lists))
+
+
+def _batches(
+    base: str, found: Iterable[Tuple[str, str]], left_out: _LeftOut, rules: Rules
+) -> Iterator[List[List[Any]]]:
+    batch: List[List[Any]] = []
+    lstat = os.lstat
+    for path, kind in found:
+        try:
+            status = lstat(base + path)
+        except OSError as error:
+            described = _status_of(base + path, error)
+            if described is None:
+                if error.errno not in _VANISHED:
+                    left_out(path, kind, "unreadable", rules)
+                continue
+            status = described
+        mode = status.st_mode
+        target = None
+        if kind != "file":
+            kind, target = _described(base + path, mode)
+        batch.append(
+            [path, kind, status.st_size, mode & 0o7777, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target]
+        )
+        if len(batch) >= _BATCH_ENTRIES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _status_of(absolute: str, error: OSError) -> os.stat_result | None:
+    if error.errno != errno.ENAMETOOLONG:
+        return None
+    try:
+        return _lstat(absolute)
+    except OSError:
+        return None
+
+
+def _described(absolute: str, mode: int) -> Tuple[str, str | None]:
+    if stat.S_ISDIR(mode):
+        return "directory", None
+    if stat.S_ISLNK(mode):
+        try:
+            return "link", _readlink(absolute)
+        except OSError:
+            return "link", ""
+    return ("file" if stat.S_ISREG(mode) else "other"), None
