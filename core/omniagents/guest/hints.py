@@ -1,0 +1,34 @@
+"""The next call to make, written out for a model."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from .root import display
+
+__all__ = ["quoted", "shell_word", "shown", "tool_call"]
+
+
+def quoted(value: str) -> str:
+    """``value`` as a JSON string, which is also a Python one; undecodable bytes as ``\\udcXX`` escapes."""
+    printable = display(value) == value
+    return json.dumps(value, ensure_ascii=not printable)
+
+
+def shown(path: str) -> str:
+    """A path a model can repeat in its next call: plain, or as a JSON string where it is not printable."""
+    return path if display(path) == path else quoted(path)
+
+
+def shell_word(path: str) -> str:
+    """A path as one word of a shell command; never taken for an option."""
+    return shlex.quote("./" + path if path.startswith("-") else path)
+
+
+def tool_call(tool: str, **arguments: object) -> str:
+    """``read_file(absolute_path="a.py", offset=2000)``."""
+    written = (
+        "%s=%s" % (name, quoted(value) if isinstance(value, str) else repr(value)) for name, value in arguments.items()
+    )
+    return "%s(%s)" % (tool, ", ".join(written))
