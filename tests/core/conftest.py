@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import importlib_metadata
 import pytest
 
 from omniagents.errors import GuestCallError
 from omniagents.guest.context import Call, Context, PathLocks
 from omniagents.guest.failure import GuestFailure
+from omniagents.guest.operations import find
 from omniagents.guest.root import Root
+from omniagents.plugins import manager
 from omniagents.records import Reply
-
-MODULE_OF_OPERATION = {
-    "glob": "globbing",
-    "list_directory": "listing",
-    "read_file": "reading",
-    "read_many_files": "reading_many",
-    "replace": "editing",
-    "save_memory": "memory",
-    "search_file_content": "search",
-    "write_file": "editing",
-}
+from tests.core.site_packages import SitePackages, forget_caches
 
 
 class DirectWorkspace:
@@ -38,17 +31,14 @@ class DirectWorkspace:
 
     def request(self, operation: str, arguments: dict[str, Any], payload: bytes = b"") -> Future[Reply]:
         """A completed future: the reply, or ``GuestCallError`` where the operation refused."""
-        module = importlib.import_module("omniagents.guest." + MODULE_OF_OPERATION.get(operation, operation))
         context = Context(self.root, Call(payload), self._locks)
         future: Future[Reply] = Future()
         try:
-            value, data = getattr(module, operation)(context, json.loads(json.dumps(arguments)))
+            value, data = find(operation)(context, json.loads(json.dumps(arguments)))
             future.set_result(Reply(json.loads(json.dumps(value)), data))
         except GuestFailure as failure:
             header: dict[str, Any] = json.loads(json.dumps(failure.as_header()))
-            future.set_exception(
-                GuestCallError(header["message"], code=header["code"], details=header.get("details"))
-            )
+            future.set_exception(GuestCallError(header["message"], code=header["code"], details=header.get("details")))
         return future
 
 
@@ -64,3 +54,19 @@ def workspace_root(tmp_path: Path) -> Path:
 def backend(workspace_root: Path) -> Any:
     """What a tool needs of a backend: its ``workspace``, here on ``workspace_root``."""
     return SimpleNamespace(workspace=DirectWorkspace(workspace_root))
+
+
+@pytest.fixture
+def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SitePackages]:
+    """An empty site-packages, whose plugins are the only installed ones that are found."""
+    path = tmp_path / "site-packages"
+    path.mkdir()
+    everywhere = importlib_metadata.distributions
+    monkeypatch.setattr(importlib_metadata, "distributions", lambda: everywhere(path=[str(path)]))
+    monkeypatch.delenv(manager.DISABLE_VARIABLE, raising=False)
+    monkeypatch.syspath_prepend(path)
+    forget_caches()
+    site = SitePackages(path)
+    yield site
+    site.forget_modules()
+    manager.reload()
