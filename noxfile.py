@@ -49,7 +49,7 @@ def test_groups(*projects: str) -> list[str]:
 def install(session: nox.Session, *arguments: str) -> None:
     """Install at the versions and hashes of constraints.txt, and nothing that it does not name."""
     session.install(*PINNED, *arguments)
-    session.run("python", "scripts/constraints.py", "check", silent=True)
+    session.run("python", "-m", "scripts.constraints", "check", silent=True)
 
 
 def pytest(session: nox.Session, *arguments: str, workers: int = 2) -> None:
@@ -150,7 +150,7 @@ def demo(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Renew constraints.txt; `-- --upgrade` takes the newest versions."""
     install(session, "--group", "bootstrap")
-    session.run("python", "scripts/constraints.py", "update", *session.posargs)
+    session.run("python", "-m", "scripts.constraints", "update", *session.posargs)
 
 
 @nox.session

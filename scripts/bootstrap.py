@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["main", "nox_arguments", "pinned"]
@@ -61,15 +62,12 @@ def missing_prerequisite() -> str:
             f"Omniagents needs Python {wanted} or newer; {sys.executable} is {found}."
             " Run this file with a newer one, for example: python3.12 noxfile.py"
         )
-    try:
-        import ensurepip
-        import venv
-    except ImportError as error:
-        return (
-            f"{sys.executable} cannot make virtual environments (no module {error.name!r})."
-            " On Debian and Ubuntu: apt-get install python3-venv"
-        )
-    assert ensurepip, venv
+    for module in ("venv", "ensurepip"):
+        if find_spec(module) is None:
+            return (
+                f"{sys.executable} cannot make virtual environments: it has no module {module!r}."
+                " On Debian and Ubuntu this brings it: apt-get install python3-venv"
+            )
     return ""
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["ensure", "packages_by_command"]
@@ -31,18 +31,17 @@ def ensure(commands: Iterable[str]) -> list[str]:
     """Install what brings ``commands`` if this user may; return the commands that are still missing.
 
     Raises:
+        KeyError: debian-packages.txt does not list a command.
         subprocess.CalledProcessError: apt-get failed; what it printed has been shown.
     """
-    wanted = list(commands)
-    packages = missing_packages(wanted, packages_by_command())
+    wanted, known = list(commands), packages_by_command()
+    for command in wanted:
+        if command not in known:
+            raise KeyError(f"{command!r} is not in {LIST}")
+    packages = sorted({known[command] for command in wanted if shutil.which(command) is None})
     if packages and may_install():
         install(packages)
     return [command for command in wanted if shutil.which(command) is None]
-
-
-def missing_packages(commands: Iterable[str], packages: Mapping[str, str]) -> list[str]:
-    """Return the packages that bring those of ``commands`` that are not on the PATH."""
-    return sorted({packages[command] for command in commands if shutil.which(command) is None})
 
 
 def may_install() -> bool:
