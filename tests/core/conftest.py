@@ -11,6 +11,7 @@ from typing import Any
 
 import importlib_metadata
 import pytest
+from tests.core.site_packages import SitePackages, forget_caches
 
 from omniagents.errors import GuestCallError
 from omniagents.guest.context import Call, Context, PathLocks
@@ -19,7 +20,6 @@ from omniagents.guest.operations import find
 from omniagents.guest.root import Root
 from omniagents.plugins import manager
 from omniagents.records import Reply
-from tests.core.site_packages import SitePackages, forget_caches
 
 
 class DirectWorkspace:

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.core.site_packages import SitePackages
 
 from omniagents import Component, hookimpl
 from omniagents.errors import BrokenPluginError
 from omniagents.plugins import builtin, manager, specs
 from omniagents.plugins.loading import Plugin
-from tests.core.site_packages import SitePackages
 
 REDIS_PLUGIN = """
     from omniagents import Component, hookimpl
