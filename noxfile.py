@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent
 PLUGINS = sorted(file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml"))
 EXAMPLES = sorted(file.parent.name for file in ROOT.glob("examples/*/pyproject.toml"))
 SIBLINGS = [f"plugins/{name}" for name in PLUGINS] + [f"examples/{name}" for name in EXAMPLES]
+SOURCES = [f"{project}/src" for project in SIBLINGS]
 PINNED = ("--constraints", "constraints.txt", "--build-constraints", "constraints.txt")
 
 
@@ -64,19 +65,19 @@ def debian_packages(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and format of all Python code."""
+    """Style and format of all Python code, and nothing written twice; `-- --fix` mends what it can."""
     install(session, "--group", "lint")
     session.run("ruff", "check", *session.posargs)
-    session.run("ruff", "format", "--check")
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+    session.run("pylint", "core/omniagents", *SOURCES, "scripts", "noxfile.py")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict types of the core, every plugin and every example."""
     install(session, *editable(".[all]", *SIBLINGS), "--group", "types", "--group", "bootstrap", "--group", "test")
-    sources = [f"{project}/src" for project in SIBLINGS]
-    targets = ["core/omniagents", *sources, "noxfile.py", "scripts", "tests/services", "conftest.py"]
-    session.run("mypy", *targets, *session.posargs, env={"MYPYPATH": os.pathsep.join(sources)})
+    targets = ["core/omniagents", *SOURCES, "noxfile.py", "scripts", "tests/services", "conftest.py"]
+    session.run("mypy", *targets, *session.posargs, env={"MYPYPATH": os.pathsep.join(SOURCES)})
 
 
 @nox.session
