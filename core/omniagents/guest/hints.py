@@ -11,9 +11,13 @@ __all__ = ["quoted", "shell_word", "shown", "tool_call"]
 
 
 def quoted(value: str) -> str:
-    """``value`` as a JSON string, which is also a Python one; undecodable bytes as ``\\udcXX`` escapes."""
-    printable = display(value) == value
-    return json.dumps(value, ensure_ascii=not printable)
+    """``value`` as a JSON string, which is also a Python one. Undecodable bytes are written as ``display`` shows
+    them: no model can send them, and ``naming.resolve_shown`` takes that for the name."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        value = display(value)
+    return json.dumps(value, ensure_ascii=display(value) != value)
 
 
 def shown(path: str) -> str:

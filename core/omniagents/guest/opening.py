@@ -11,6 +11,7 @@ from typing import Iterator, Tuple
 from .context import Call, CallCancelled, Context
 from .failure import GuestFailure, failure_of_os_error
 from .hints import shell_word, tool_call
+from .naming import resolve_shown
 from .root import display
 from .similar import not_found
 
@@ -66,13 +67,13 @@ class Opened:
                 ) from error
             raise failure_of_os_error(error, self.path) from error
 
-    def blocks(self, call: Call) -> Iterator[bytes]:
-        """The whole content from its beginning in blocks of 256 KiB.
+    def blocks(self, call: Call, position: int = 0) -> Iterator[bytes]:
+        """All content from ``position`` on, in blocks of 256 KiB.
 
         Raises:
             CallCancelled: The host gave the call up.
         """
-        position, end = 0, self.size or _MAX_UNSTATED_BYTES
+        end = self.size or _MAX_UNSTATED_BYTES
         while position < end:
             if call.cancelled.is_set():
                 raise CallCancelled
@@ -95,7 +96,7 @@ def opened_regular(context: Context, path: str) -> Iterator[Opened]:
         GuestFailure: ``FILE_NOT_FOUND`` (names the most similar files), ``IS_A_DIRECTORY``, ``NOT_A_DIRECTORY``,
             ``NOT_A_REGULAR_FILE``, ``PERMISSION_DENIED``, ``PATH_OUTSIDE_WORKSPACE``.
     """
-    resolved = context.root.resolve(path)
+    resolved = resolve_shown(context.root, path)
     relative = context.root.relative(resolved)
     try:
         descriptor, size = _open(resolved, relative)
@@ -152,4 +153,3 @@ def _denied(path: str, error: OSError) -> GuestFailure:
         path=path,
         error_number=error.errno,
     )
-

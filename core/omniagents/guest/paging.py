@@ -180,7 +180,7 @@ def read_page(opened: Opened, call: Call, offset: int = 0, limit: int = MAX_LINE
     for mark, encoding in _encodings(opened.head):
         page = Page(offset, limit, numbered)
         try:
-            for text in _decoded(opened.blocks(call), mark, encoding):
+            for text in _decoded(opened.blocks(call, len(mark)), encoding):
                 page.feed(text)
         except UnicodeDecodeError:
             # The mark was a coincidence; without it NUL bytes mean what they mean elsewhere.
@@ -197,10 +197,10 @@ def _encodings(head: bytes) -> List[Tuple[bytes, str]]:
     return [*marked, (b"", "utf-8"), (b"", "latin-1")]
 
 
-def _decoded(blocks: Iterator[bytes], mark: bytes, encoding: str) -> Iterator[str]:
+def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)("strict")
-    for number, block in enumerate(blocks):
-        yield decoder.decode(block[len(mark) :] if not number else block)
+    for block in blocks:
+        yield decoder.decode(block)
     yield decoder.decode(b"", True)
 
 

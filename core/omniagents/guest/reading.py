@@ -9,7 +9,7 @@ from .failure import GuestFailure
 from .hints import shell_word, tool_call
 from .media import Media, recognise, refuse_if_too_large
 from .opening import Opened, opened_regular
-from .paging import MAX_CHARACTERS, MAX_LINES, Page, read_page
+from .paging import MAX_CHARACTERS, MAX_LINES, Cut, Page, read_page
 from .root import display
 
 __all__ = ["read_file", "rest_of_line"]
@@ -132,15 +132,20 @@ def _next_call(arguments: Dict[str, Any], path: str, page: Page, limit: int | No
 def rest_of_line(path: str, page: Page) -> str:
     """The call that shows what comes after the shown beginning of the page's first cut line."""
     cut = page.cuts[0]
-    encoding = page.encoding if page.encoding == "latin-1" else "utf-8"
-    first = len(cut.shown.encode(encoding)) + 1
-    if page.mark and cut.line == 1:
-        # A byte-order mark is three bytes in UTF-8, as itself or converted.
-        first += 3
-    source, take = shell_word(path), "sed -n '%d{p;q;}'" % cut.line
-    if page.encoding in ("utf-8", "latin-1"):
-        command = "%s %s" % (take, source)
-    else:
-        command = "iconv -f %s -t UTF-8 %s | %s" % (page.encoding.upper(), source, take)
-    command += " | cut -b %d-%d" % (first, first + MAX_CHARACTERS - 1)
+    if page.encoding not in ("utf-8", "latin-1"):
+        return tool_call("run_shell_command", command=_by_python(path, page.encoding, cut))
+    first = len(cut.shown.encode(page.encoding)) + 1
+    if cut.line == 1:
+        first += len(page.mark)
+    command = "sed -n '%d{p;q;}' %s | cut -b %d-%d" % (cut.line, shell_word(path), first, first + MAX_CHARACTERS - 1)
     return tool_call("run_shell_command", command=command)
+
+
+def _by_python(path: str, encoding: str, cut: Cut) -> str:
+    # Not iconv: small images have none, or one without tables. The mark counts as a character of line 1.
+    start = len(cut.shown) + (cut.line == 1)
+    program = (
+        "import itertools, sys; file = open(sys.argv[1], encoding='%s', newline='\\n'); "
+        "sys.stdout.buffer.write(next(itertools.islice(file, %d, None))[%d:%d].encode())"
+    ) % (encoding, cut.line - 1, start, start + MAX_CHARACTERS)
+    return 'python3 -c "%s" %s' % (program, shell_word(path))

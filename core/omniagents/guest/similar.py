@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from typing import Deque, Dict, Iterator, List, Tuple
+from typing import Deque, Dict, Iterable, Iterator, List, Tuple
 
 from .failure import GuestFailure
 from .hints import shown, tool_call
@@ -59,7 +59,7 @@ def similar_paths(root: Root, resolved: str, directories: bool = False) -> List[
     return [root.relative(absolute) for absolute in found[:_MAX_NAMES]]
 
 
-def _close(wanted: str, names: Dict[str, object], cutoff: float) -> List[str]:
+def _close(wanted: str, names: Iterable[str], cutoff: float) -> List[str]:
     import difflib
 
     folded: Dict[str, List[str]] = {}
