@@ -28,7 +28,20 @@ from .failure import GuestFailure, failure_of_os_error
 from .ignore import ALWAYS_LEFT_OUT, DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
 from .root import Root, display
 
-__all__ = ["Entry", "Skipped", "directory_to_walk", "iter_files", "open_path", "prefix_of", "rules_for", "scan", "walk"]
+__all__ = [
+    "Entry",
+    "LeftOut",
+    "Skipped",
+    "directory_to_walk",
+    "iter_files",
+    "open_path",
+    "prefix_of",
+    "rules_for",
+    "scan",
+    "stopper",
+    "target_kind",
+    "walk",
+]
 
 _NAMES_KEPT = 5
 _MAX_LEFT_OUT = 10_000
@@ -69,11 +82,16 @@ class Skipped:
 
 
 # Called with a path, its kind, and why it is passed over: a rule's text is not computed unless asked for.
-_LeftOut = Callable[[str, str, str, Rules], None]
+LeftOut = Callable[[str, str, str, Rules], None]
 
 
 def walk(
-    top: str, prefix: str, rules: Rules, left_out: _LeftOut, check: Callable[[], None] = lambda: None
+    top: str,
+    prefix: str,
+    rules: Rules,
+    left_out: LeftOut,
+    check: Callable[[], None] = lambda: None,
+    enters: Callable[[str], bool] = lambda directory: True,
 ) -> Iterator[Tuple[str, str]]:
     """Yield ``(path, kind)`` of everything below a directory, sorted by the code points of the whole path.
 
@@ -83,6 +101,7 @@ def walk(
         rules: What to pass over; directories so ignored are not entered.
         left_out: Told of each entry passed over (reason ``ignored`` or ``unreadable``).
         check: Called once a directory; may raise to stop.
+        enters: Asked before a directory is entered; its path ends with a slash.
     """
     top = top.rstrip("/") + "/"
     above = len(prefix)
@@ -91,8 +110,10 @@ def walk(
         events, prefix, kinds, rules = stack[-1]
         for event in events:
             if event[-1] == "/":
-                check()
                 inner = prefix + event
+                if not enters(inner):
+                    continue
+                check()
                 stack.append(_opened(top + inner[above:], inner, rules, left_out))
                 break
             yield prefix + event, kinds.get(event, "file")
@@ -101,7 +122,7 @@ def walk(
 
 
 def _opened(
-    absolute: str, prefix: str, rules: Rules, left_out: _LeftOut
+    absolute: str, prefix: str, rules: Rules, left_out: LeftOut
 ) -> Tuple[Iterator[str], str, Dict[str, str], Rules]:
     """A directory's entries in order; ``name/`` stands for what is below one, and sorts as its paths do."""
     try:
@@ -322,7 +343,7 @@ def iter_files(
         if kind == "file":
             yield Entry(path, kind)
         elif kind == "link":
-            target = _target_kind(base + path)
+            target = target_kind(base + path)
             if target == "file":
                 yield Entry(path, kind)
             else:
@@ -331,7 +352,8 @@ def iter_files(
             tally.add("special files", path)
 
 
-def _target_kind(absolute: str) -> str:
+def target_kind(absolute: str) -> str:
+    """``file`` for a link to a regular file, else the reason why it is passed over."""
     try:
         mode = os.stat(absolute).st_mode
     except OSError:
@@ -339,6 +361,16 @@ def _target_kind(absolute: str) -> str:
     if stat.S_ISREG(mode):
         return "file"
     return "links to directories" if stat.S_ISDIR(mode) else "special files"
+
+
+def stopper(context: Context) -> Callable[[], None]:
+    """A ``check`` that raises ``CallCancelled`` once the host has given the call up."""
+
+    def check() -> None:
+        if context.call.cancelled.is_set():
+            raise CallCancelled
+
+    return check
 
 
 def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
@@ -370,16 +402,12 @@ def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
             left_out.append((path, rules.reason(name, path, kind == "directory") if reason == "ignored" else reason))
 
     rules = _scan_rules(top, len(byte_string(prefix)), arguments)
-    found = walk(top, prefix, rules, note, lambda: _stop_if_cancelled(context))
+    check = stopper(context)
+    found = walk(top, prefix, rules, note, check)
     for batch in _batches(context.root.path.rstrip("/") + "/", found, note, rules):
-        _stop_if_cancelled(context)
+        check()
         context.call.send(json.dumps(batch, separators=(",", ":")).encode() + b"\n")
     return {"started_ns": started_ns, "left_out": left_out, "left_out_total": total}, b""
-
-
-def _stop_if_cancelled(context: Context) -> None:
-    if context.call.cancelled.is_set():
-        raise CallCancelled
 
 
 def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
@@ -391,7 +419,7 @@ def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
 
 
 def _batches(
-    base: str, found: Iterable[Tuple[str, str]], left_out: _LeftOut, rules: Rules
+    base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rules: Rules
 ) -> Iterator[List[List[Any]]]:
     batch: List[List[Any]] = []
     lstat = os.lstat
