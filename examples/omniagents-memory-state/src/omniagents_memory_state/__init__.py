@@ -1,0 +1,1 @@
+"""Keeps the snapshots of Omniagents in memory: an example of a plugin."""
