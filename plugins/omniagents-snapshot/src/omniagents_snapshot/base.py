@@ -1,0 +1,41 @@
+"""What a manager remembers of a project between two calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omniagents_snapshot.model import Head, Tree
+from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.statcache import Signature
+
+__all__ = ["Base"]
+
+
+@dataclass
+class Base:
+    """The ground that the next save stands on.
+
+    Attributes:
+        state: ``HEAD`` as this manager last saw it; the swap of the next save expects it.
+        tree: What the workspace was last made equal to or saved as; None before the first save.
+            Not the latest one after a restore.
+        tree_digest: Its name.
+        signatures: Files of ``tree`` that need not be read as long as they look like this.
+        kept_venvs: Virtual environments that nothing could rebuild.
+    """
+
+    repository: Repository
+    state: HeadState
+    tree: Tree | None = None
+    tree_digest: str | None = None
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    kept_venvs: frozenset[str] = frozenset()
+
+    @property
+    def head(self) -> Head | None:
+        return self.state.head
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether ``tree`` is the one that ``HEAD`` names."""
+        return self.head is not None and self.head.tree.digest == self.tree_digest

@@ -1,0 +1,172 @@
+"""Is everything there, and is it what it says it is?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from omniagents.errors import StateCorruptError
+from omniagents_snapshot.limits import CHUNK_MAX_BYTES
+from omniagents_snapshot.model import Pack, Place, TreeName
+from omniagents_snapshot.pack_format import SealedSegment, decode_pack, pack_places
+from omniagents_snapshot.repository import Repository
+from omniagents_snapshot.sealing import open_sealed
+
+__all__ = ["CheckReport", "Checker", "Problem"]
+
+_PARALLEL = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One damaged or missing object.
+
+    Attributes:
+        name: The object in the store.
+        message: What is wrong with it.
+        snapshots: Ids of the snapshots that cannot be restored whole because of it.
+    """
+
+    name: str
+    message: str
+    snapshots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        snapshots: How many the history lists.
+        objects: How many are stored, and ``stored_bytes`` their sizes added up.
+        packs_read: How many packs were read whole; 0 without ``read_data``.
+        unused_packs: Packs no kept snapshot refers to: left by an interrupted save, or dropped by a later one.
+        problems: Empty if all is well.
+    """
+
+    project_id: str
+    snapshots: int
+    objects: int
+    stored_bytes: int
+    packs_read: int
+    unused_packs: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every snapshot can be restored, as far as was looked."""
+        return not self.problems
+
+
+@dataclass
+class _Use:
+    """A pack as trees see it: the snapshots that need it, and the chunks that must be in it."""
+
+    pack: Pack
+    snapshots: set[str] = field(default_factory=set)
+    places: dict[bytes, Place] = field(default_factory=dict)
+
+
+class Checker:
+    """Checks one project. Reads only."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._problems: list[Problem] = []
+        self._uses: dict[str, _Use] = {}
+        self._trees: set[TreeName] = set()
+
+    def check(self, *, read_data: bool) -> CheckReport:
+        """Look at every snapshot; with ``read_data`` at every stored byte of content."""
+        sizes = {found.name: found.size for found in self._repository.list()}
+        pointers = self._repository.pointer_names()
+        if sizes:
+            self._check_head()
+            for name in pointers:
+                self._check_pointer(name)
+        present = self._check_packs(sizes)
+        if read_data:
+            with ThreadPoolExecutor(_PARALLEL) as executor:
+                list(executor.map(self._check_pack, present))
+        prefix = f"{self._repository.prefix}/packs/"
+        used = {self._repository.pack_name(digest) for digest in self._uses}
+        return CheckReport(
+            project_id=self._repository.project_id,
+            snapshots=len(pointers),
+            objects=len(sizes),
+            stored_bytes=sum(sizes.values()),
+            packs_read=len(present) if read_data else 0,
+            unused_packs=tuple(sorted(name for name in sizes if name.startswith(prefix) and name not in used)),
+            problems=tuple(self._problems),
+        )
+
+    def _check_head(self) -> None:
+        try:
+            head = self._repository.read_head().head
+        except StateCorruptError as error:
+            self._note(f"{self._repository.prefix}/HEAD", error)
+            return
+        if head is not None:
+            self._check_tree(head.tree, head.snapshot_id)
+
+    def _check_pointer(self, name: str) -> None:
+        try:
+            snapshot, tree = self._repository.get_pointer(name)
+        except StateCorruptError as error:
+            self._note(name, error, name.rpartition("-")[2])
+            return
+        self._check_tree(tree, snapshot.id)
+
+    def _check_tree(self, name: TreeName, snapshot_id: str) -> None:
+        if name in self._trees:
+            return
+        self._trees.add(name)
+        try:
+            tree = self._repository.get_tree(name)
+        except StateCorruptError as error:
+            self._note(f"{self._repository.prefix}/trees/{name.digest}", error, snapshot_id)
+            return
+        for chunk, place in tree.places.items():
+            pack = place.segment.pack
+            use = self._uses.setdefault(pack.digest, _Use(pack))
+            use.snapshots.add(snapshot_id)
+            use.places[chunk] = place
+
+    def _check_packs(self, sizes: Mapping[str, int]) -> list[_Use]:
+        """The packs that are there with the right size; the others are noted."""
+        present = []
+        for digest, use in sorted(self._uses.items()):
+            name = self._repository.pack_name(digest)
+            size = sizes.get(name)
+            if size == use.pack.size:
+                present.append(use)
+            else:
+                self._note_pack(use, "is missing" if size is None else f"has {size} bytes, not {use.pack.size}")
+        return present
+
+    def _check_pack(self, use: _Use) -> None:
+        try:
+            segments = decode_pack(self._repository.get_pack(use.pack.digest))
+            places = pack_places(use.pack, segments)
+            for segment in segments:
+                self._check_segment(segment)
+            if any(places.get(chunk) != place for chunk, place in use.places.items()):
+                raise ValueError("does not hold what a tree says it holds")
+        except (ValueError, StateCorruptError) as error:
+            self._note_pack(use, str(error))
+
+    def _check_segment(self, segment: SealedSegment) -> None:
+        raw = open_sealed(segment.stored, CHUNK_MAX_BYTES, exactly=sum(segment.sizes))
+        start = 0
+        for chunk, size in zip(segment.ids, segment.sizes, strict=True):
+            if self._repository.hasher.chunk_id(raw[start : start + size]) != chunk:
+                raise ValueError("holds a chunk that does not match its id")
+            start += size
+
+    def _note_pack(self, use: _Use, message: str) -> None:
+        name = self._repository.pack_name(use.pack.digest)
+        self._problems.append(Problem(name, message, tuple(sorted(use.snapshots))))
+
+    def _note(self, name: str, error: StateCorruptError, *snapshots: str) -> None:
+        self._problems.append(Problem(name, str(error), snapshots))

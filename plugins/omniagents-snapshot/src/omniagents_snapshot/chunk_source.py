@@ -1,0 +1,167 @@
+"""Chunks out of packs, in the order they are needed: ranged reads ahead of use, everything checked, memory bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from omniagents.errors import StateCorruptError
+from omniagents_snapshot.limits import CHUNK_MAX_BYTES
+from omniagents_snapshot.model import Place, Segment
+from omniagents_snapshot.repository import Repository
+from omniagents_snapshot.sealing import open_sealed
+
+__all__ = ["ChunkSource", "PackRange", "ranges_of"]
+
+# Rather read a gap than make another request.
+_MAX_GAP = 1 << 20
+_MAX_RANGE = 8 << 20
+_AHEAD = 3
+_STORED_LIMIT = 64 << 20
+_DECODED_LIMIT = 32 << 20
+
+
+@dataclass(eq=False)
+class PackRange:
+    """Segments of one pack that are read by one request."""
+
+    segments: list[Segment]
+
+    @property
+    def offset(self) -> int:
+        return self.segments[0].offset
+
+    @property
+    def length(self) -> int:
+        return self.segments[-1].offset + self.segments[-1].stored - self.offset
+
+
+def ranges_of(segments: Iterable[Segment]) -> list[PackRange]:
+    """How to read these segments, in the order in which the first of each range is needed."""
+    order = {segment: number for number, segment in enumerate(dict.fromkeys(segments))}
+    ranges: list[PackRange] = []
+    for segment in sorted(order, key=lambda s: (s.pack.digest, s.offset)):
+        if not (ranges and _joins(ranges[-1], segment)):
+            ranges.append(PackRange([]))
+        ranges[-1].segments.append(segment)
+    return sorted(ranges, key=lambda found: min(order[segment] for segment in found.segments))
+
+
+def _joins(found: PackRange, segment: Segment) -> bool:
+    end = found.offset + found.length
+    is_near = segment.pack == found.segments[-1].pack and segment.offset <= end + _MAX_GAP
+    return is_near and segment.offset + segment.stored - found.offset <= _MAX_RANGE
+
+
+class ChunkSource:
+    """Gives the chunks of ``needed``, asked for in that order.
+
+    Attributes:
+        failure: What went wrong, for callers whose consumer turns exceptions into others.
+    """
+
+    def __init__(
+        self, repository: Repository, places: Mapping[bytes, Place], needed: Iterable[bytes], executor: Executor
+    ) -> None:
+        self.failure: Exception | None = None
+        self._repository = repository
+        self._places = places
+        self._executor = executor
+        self._uses = Counter(places[chunk].segment for chunk in needed)
+        self._planned = iter(ranges_of(self._uses))
+        self._coming: deque[tuple[PackRange, Future[bytes]]] = deque()
+        self._stored = _Bounded(_STORED_LIMIT)
+        self._decoded = _Bounded(_DECODED_LIMIT)
+        self._lock = threading.Lock()
+
+    def get(self, chunk: bytes) -> bytes:
+        """The chunk's bytes, matching its id.
+
+        Raises:
+            StateCorruptError: They are missing or damaged.
+        """
+        try:
+            with self._lock:
+                return self._get(chunk)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _get(self, chunk: bytes) -> bytes:
+        place = self._places[chunk]
+        found = self._open(place.segment)[place.offset : place.offset + place.size]
+        if self._repository.hasher.chunk_id(found) != chunk:
+            raise self._corrupt(place.segment, "holds a chunk that does not match its id")
+        self._uses[place.segment] -= 1
+        if self._uses[place.segment] <= 0:
+            self._decoded.pop(place.segment)
+            self._stored.pop(place.segment)
+        return found
+
+    def _open(self, segment: Segment) -> bytes:
+        raw = self._decoded.get(segment)
+        if raw is None:
+            try:
+                raw = open_sealed(self._fetch(segment), CHUNK_MAX_BYTES, exactly=segment.raw)
+            except ValueError as error:
+                raise self._corrupt(segment, str(error)) from error
+            self._decoded.put(segment, raw)
+        return raw
+
+    def _fetch(self, segment: Segment) -> bytes:
+        found = self._stored.get(segment)
+        self._read_ahead()
+        while found is None and self._coming:
+            if segment not in self._coming[0][0].segments:
+                break
+            self._take_range(*self._coming.popleft())
+            found = self._stored.get(segment)
+            self._read_ahead()
+        # Read ahead of use, forgotten for others, and needed again.
+        return found if found is not None else self._read(segment.pack.digest, segment.offset, segment.stored)
+
+    def _read_ahead(self) -> None:
+        while len(self._coming) < _AHEAD and (planned := next(self._planned, None)):
+            read = self._executor.submit(self._read, planned.segments[0].pack.digest, planned.offset, planned.length)
+            self._coming.append((planned, read))
+
+    def _take_range(self, planned: PackRange, read: Future[bytes]) -> None:
+        data = read.result()
+        for segment in planned.segments:
+            start = segment.offset - planned.offset
+            self._stored.put(segment, data[start : start + segment.stored])
+
+    def _read(self, digest: str, offset: int, length: int) -> bytes:
+        return self._repository.get_pack_range(digest, offset, length)
+
+    def _corrupt(self, segment: Segment, problem: str) -> StateCorruptError:
+        name = self._repository.pack_name(segment.pack.digest)
+        return self._repository.corrupt(name, f"{problem} (at byte {segment.offset})")
+
+
+class _Bounded:
+    """Bytes by segment; the longest unused go first when there are more than ``limit``, but never the last one in."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[Segment, bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, segment: Segment) -> bytes | None:
+        found = self._held.get(segment)
+        if found is not None:
+            self._held.move_to_end(segment)
+        return found
+
+    def put(self, segment: Segment, data: bytes) -> None:
+        self.pop(segment)
+        self._held[segment] = data
+        self._size += len(data)
+        while self._size > self._limit and len(self._held) > 1:
+            self._size -= len(self._held.popitem(last=False)[1])
+
+    def pop(self, segment: Segment) -> None:
+        self._size -= len(self._held.pop(segment, b""))

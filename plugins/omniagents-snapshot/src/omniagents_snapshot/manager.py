@@ -1,0 +1,216 @@
+"""A state manager on a store: what ``directory`` is, and what object stores will be."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from omniagents._ids import check_project_id
+from omniagents.errors import StateConflictError, StateCorruptError
+from omniagents.records import FileInfo
+from omniagents.state import Snapshot, StateManager
+from omniagents_snapshot.base import Base
+from omniagents_snapshot.checking import Checker, CheckReport
+from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
+from omniagents_snapshot.model import Entry, TreeName
+from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.restoring import Plan, apply_plan, make_plan, signature_if_imported
+from omniagents_snapshot.saving import Lost, Quota, Saver
+from omniagents_snapshot.scanning import scan_workspace
+from omniagents_snapshot.statcache import Signature, StatCache, signature
+from omniagents_snapshot.store import Store
+
+if TYPE_CHECKING:
+    from omniagents.workspace import Workspace
+
+__all__ = ["SnapshotStateManager"]
+
+# A swap also fails when another process only marked packs for deletion; then the save is simply repeated.
+_ATTEMPTS = 5
+
+
+class SnapshotStateManager(StateManager):
+    """Incremental, versioned, checked snapshots in a store.
+
+    Args:
+        store: Where they are kept. Its credentials stay on this side.
+        max_bytes: Limit of a project's file content; None for none.
+        max_files: Limit of its files, directories and links together; None for none.
+        leave_out: What is not saved, in gitignore syntax; ``()`` to keep everything. A workspace adds to it
+            by a file ``.omniagentsignore`` at its top.
+        cache_directory: Where this machine remembers which files need not be read again; by default
+            in the user's cache directory. Losing it costs time only.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_bytes: int | None = 16 << 30,
+        max_files: int | None = 2_000_000,
+        leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
+        cache_directory: Path | None = None,
+    ) -> None:
+        self.store = store
+        self.leave_out = tuple(leave_out)
+        self._quota = Quota(max_bytes, max_files)
+        directory = cache_directory or platformdirs.user_cache_path("omniagents") / "snapshots"
+        self._cache = StatCache(directory, store.identity)
+        self._session = secrets.token_hex(16)
+        self._bases: dict[str, Base] = {}
+        self._locks: dict[str, threading.RLock] = {}
+        self._guard = threading.Lock()
+
+    def load(self, project_id: str, workspace: Workspace) -> Snapshot | None:
+        """Make the workspace equal to the latest snapshot; None, and nothing done, if there is none.
+
+        Raises:
+            StateCorruptError: Something of it is damaged; names the object.
+            StateQuotaError: It is over a limit of this manager.
+        """
+        with self._locked(project_id):
+            repository = Repository(self.store, project_id)
+            state = repository.read_head()
+            if state.head is None:
+                self._bases[project_id] = Base(repository, state)
+                return None
+            return self._make_equal(repository, state, state.head.tree, workspace)
+
+    def save(self, project_id: str, workspace: Workspace, message: str = "") -> Snapshot:
+        """Save the workspace as the latest snapshot. With nothing changed, the latest one is returned again.
+
+        Raises:
+            StateConflictError: Another writer saved since this manager's last load or save. What was to be
+                saved is in the history all the same.
+            StateQuotaError: The workspace is over a limit; nothing was stored.
+            StateError: It could not be stored; the previous snapshot is untouched.
+        """
+        with self._locked(project_id):
+            base = self._bases.get(project_id) or self._base_from_store(project_id)
+            self._bases[project_id] = base
+            before, signatures = base.tree_digest, base.signatures
+            saved = self._attempt(base, workspace, message)
+            if (base.tree_digest, base.signatures) != (before, signatures) and base.tree_digest:
+                self._cache.write(project_id, base.tree_digest, base.signatures)
+            return saved
+
+    def history(self, project_id: str) -> list[Snapshot]:
+        """Every kept snapshot, newest first, also those that lost a conflict; empty for a project never saved.
+
+        Of a long list of what was left out, an entry here has the first 1,000.
+        """
+        return Repository(self.store, check_project_id(project_id)).history()
+
+    def restore(self, project_id: str, snapshot_id: str, workspace: Workspace) -> Snapshot:
+        """Make the workspace equal to a snapshot, which becomes the latest only when it is saved again.
+
+        That save is a new snapshot on top of the latest. This is also the way out of a conflict,
+        and of a damaged ``HEAD``.
+
+        Raises:
+            SnapshotNotFoundError: The project has no such snapshot.
+            StateCorruptError: Something of it is damaged; names the object.
+        """
+        with self._locked(project_id):
+            repository = Repository(self.store, project_id)
+            _, tree = repository.find(snapshot_id)
+            return self._make_equal(repository, _state_to_replace(repository), tree, workspace)
+
+    def delete(self, project_id: str) -> None:
+        """Forget the project: every snapshot and everything stored for it. Idempotent.
+
+        Nobody may be saving it meanwhile.
+        """
+        with self._locked(project_id):
+            self._bases.pop(project_id, None)
+            Repository(self.store, project_id).delete()
+            self._cache.forget(project_id)
+
+    def check(self, project_id: str, *, read_data: bool = False) -> CheckReport:
+        """Look whether every snapshot could be restored: every object is there and every description sound.
+
+        Args:
+            read_data: Read and check every byte of content, too.
+        """
+        return Checker(Repository(self.store, check_project_id(project_id))).check(read_data=read_data)
+
+    @contextmanager
+    def _locked(self, project_id: str) -> Iterator[None]:
+        """One thread at a time in one project."""
+        with self._guard:
+            lock = self._locks.setdefault(check_project_id(project_id), threading.RLock())
+        with lock:
+            yield
+
+    def _base_from_store(self, project_id: str) -> Base:
+        """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
+        repository = Repository(self.store, project_id)
+        base = Base(repository, repository.read_head())
+        if base.head is not None:
+            base.tree, base.tree_digest = repository.get_tree(base.head.tree), base.head.tree.digest
+            base.signatures = self._cache.read(project_id, base.tree_digest)
+        return base
+
+    def _attempt(self, base: Base, workspace: Workspace, message: str) -> Snapshot:
+        for _ in range(_ATTEMPTS):
+            saver = Saver(base, workspace, leave_out=self.leave_out, quota=self._quota, session=self._session)
+            try:
+                return saver.save(message)
+            except Lost as lost:
+                ours = lost.snapshot
+            now = base.repository.read_head()
+            if base.head is None or now.head is None or now.head.tree != base.head.tree:
+                raise _conflict(base, now, ours)
+            base.state = now
+        raise _conflict(base, now, ours)
+
+    def _make_equal(self, repository: Repository, state: HeadState, name: TreeName, workspace: Workspace) -> Snapshot:
+        base = self._bases.pop(repository.project_id, None) or Base(repository, state)
+        tree = base.tree if base.tree is not None and base.tree_digest == name.digest else repository.get_tree(name)
+        if base.tree is None:
+            base.tree, base.signatures = tree, self._cache.read(repository.project_id, name.digest)
+        self._quota.check(repository.project_id, tree.snapshot.bytes, len(tree.entries))
+        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, _content_knower(base))
+        written = apply_plan(repository, workspace, tree, plan)
+        signatures = {path: base.signatures[path] for path in plan.keep}
+        signatures |= _signatures(plan, written)
+        self._bases[repository.project_id] = Base(repository, state, tree, name.digest, signatures, base.kept_venvs)
+        self._cache.write(repository.project_id, name.digest, signatures)
+        return tree.snapshot
+
+
+def _content_knower(base: Base) -> Callable[[FileInfo, Entry], bool]:
+    contents = {entry.path: entry.content for entry in base.tree.entries} if base.tree else {}
+
+    def has_content(info: FileInfo, entry: Entry) -> bool:
+        return base.signatures.get(info.path) == signature(info) and contents.get(info.path) == entry.content
+
+    return has_content
+
+
+def _signatures(plan: Plan, written: Sequence[FileInfo]) -> dict[str, Signature]:
+    pairs = zip(plan.write, written, strict=True)
+    found = {entry.path: signature_if_imported(info, entry) for entry, info in pairs}
+    return {path: sign for path, sign in found.items() if sign is not None}
+
+
+def _state_to_replace(repository: Repository) -> HeadState:
+    try:
+        return repository.read_head()
+    except StateCorruptError:
+        return HeadState(None, repository.head_version())
+
+
+def _conflict(base: Base, now: HeadState, ours: Snapshot) -> StateConflictError:
+    expected = repr(base.head.snapshot_id) if base.head else "none"
+    latest = f"snapshot {now.head.snapshot_id!r}" if now.head else "nothing: it was deleted"
+    return StateConflictError(
+        f"another writer saved project {ours.project_id!r} first: the latest is now {latest}, not {expected}. "
+        f"This workspace is kept in the history as {ours.id!r}; restore one of the two, then save"
+    )

@@ -1,0 +1,107 @@
+"""What a snapshot is made of, apart from how it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from omniagents.state import Snapshot
+
+__all__ = ["Entry", "EntryKind", "Head", "Pack", "Place", "Segment", "Tree", "TreeName", "decode_path", "encode_path"]
+
+EntryKind = Literal["file", "directory", "link"]
+
+
+class Entry(NamedTuple):
+    """One path of a tree.
+
+    Attributes:
+        path: Relative, ``/``-separated; undecodable bytes as surrogate escapes.
+        mode: Permission bits; 0 for a link.
+        mtime_ns: Nanoseconds since the epoch.
+        size: Bytes of a file; 0 for other kinds.
+        content: The ids of a file's chunks, in order.
+        target: Where a link points, as stored.
+    """
+
+    path: str
+    kind: EntryKind
+    mode: int
+    mtime_ns: int
+    size: int = 0
+    content: tuple[bytes, ...] = ()
+    target: str = ""
+
+
+class Pack(NamedTuple):
+    """An object of segments: its digest in hexadecimal, and its size."""
+
+    digest: str
+    size: int
+
+
+class Segment(NamedTuple):
+    """Chunks compressed together: where in a pack, and how long before compression."""
+
+    pack: Pack
+    offset: int
+    stored: int
+    raw: int
+
+
+class Place(NamedTuple):
+    """Where a chunk's bytes are: at ``offset`` of the decompressed segment."""
+
+    segment: Segment
+    offset: int
+    size: int
+
+
+class TreeName(NamedTuple):
+    """The digest of a stored tree in hexadecimal, and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A whole snapshot: its description, its entries, and where every chunk of them is.
+
+    ``entries`` have parents before children, otherwise in the order of their bytes.
+    """
+
+    snapshot: Snapshot
+    entries: tuple[Entry, ...]
+    places: dict[bytes, Place]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The latest snapshot of a project.
+
+    Attributes:
+        snapshot_id: The snapshot that ``tree`` describes.
+        parent_id: What it was saved on top of.
+        commit_id: Random for every swap: how a writer whose answer was lost knows its own work.
+        session: Random for every manager: who wrote this.
+        time: When, microseconds since the epoch.
+        condemned: Packs about to be deleted; a writer must not refer to them.
+    """
+
+    tree: TreeName
+    snapshot_id: str
+    parent_id: str | None
+    commit_id: str
+    session: str
+    time: int
+    condemned: tuple[str, ...] = ()
+
+
+def encode_path(path: str) -> bytes:
+    """The bytes that the environment calls this path by."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def decode_path(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

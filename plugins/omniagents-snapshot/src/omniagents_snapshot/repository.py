@@ -1,0 +1,240 @@
+"""One project's objects in a store: their names, their checks, and the order that keeps a crash harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from omniagents._ids import encode_project_id
+from omniagents.errors import SnapshotNotFoundError, StateCorruptError, StateError
+from omniagents.state import Snapshot
+from omniagents_snapshot.limits import HEAD_MAX_BYTES, PACK_MAX_BYTES, TREE_MAX_STORED_BYTES
+from omniagents_snapshot.model import Head, Tree, TreeName
+from omniagents_snapshot.sealing import Hasher
+from omniagents_snapshot.small_objects import (
+    decode_format,
+    decode_head,
+    decode_pointer,
+    encode_head,
+    encode_pointer,
+    new_format,
+)
+from omniagents_snapshot.store import ObjectMissingError, Store, StoredObject
+from omniagents_snapshot.tree_format import decode_tree, encode_tree
+
+__all__ = ["HeadState", "Repository"]
+
+_T = TypeVar("_T")
+_PARALLEL = 8
+_FORMAT_MAX_BYTES = 64 << 10
+
+
+class HeadState(NamedTuple):
+    """``HEAD`` as read, and the version to swap it by; both None before the first save."""
+
+    head: Head | None = None
+    version: str | None = None
+
+
+class Repository:
+    """Reads and writes one project. Knows nothing of workspaces; may be used from many threads."""
+
+    def __init__(self, store: Store, project_id: str) -> None:
+        self.store = store
+        self.project_id = project_id
+        self.prefix = encode_project_id(project_id)
+        self._hasher: Hasher | None = None
+
+    @property
+    def hasher(self) -> Hasher:
+        """The project's keyed hash.
+
+        Raises:
+            StateCorruptError: Its format is missing or unreadable.
+        """
+        if self._hasher is None:
+            self._hasher = Hasher(self._checked("format.json", decode_format, _FORMAT_MAX_BYTES))
+        return self._hasher
+
+    def create(self) -> None:
+        """Store the format, with a new key, unless the project has one."""
+        if self._hasher is None:
+            self.store.put_new(self._name("format.json"), new_format())
+
+    def read_head(self) -> HeadState:
+        """The latest snapshot.
+
+        Raises:
+            StateCorruptError: ``HEAD`` is damaged; an older snapshot can still be restored.
+        """
+        found = self.store.read_versioned(self._name("HEAD"))
+        if found is None:
+            return HeadState()
+        return HeadState(self._decoded("HEAD", found.data[:HEAD_MAX_BYTES], self._decode_head), found.version)
+
+    def head_version(self) -> str | None:
+        """The version of ``HEAD``, whether it can be read or not."""
+        found = self.store.read_versioned(self._name("HEAD"))
+        return found.version if found else None
+
+    def swap_head(self, head: Head, expected: str | None) -> str | None:
+        """Make ``head`` the latest; its version, or None if another writer was first.
+
+        A swap whose answer was lost is recognised by its commit id and counts as done.
+        """
+        version = self.store.cas(self._name("HEAD"), encode_head(head, self.hasher), expected)
+        if version is not None:
+            return version
+        now = self.read_head()
+        return now.version if now.head is not None and now.head.commit_id == head.commit_id else None
+
+    def put_pack(self, data: bytes) -> str:
+        """Store a pack; its digest."""
+        digest = self.hasher.digest(data)
+        self.store.put_new(self.pack_name(digest), data)
+        return digest
+
+    def put_tree(self, tree: Tree) -> TreeName:
+        """Store a tree.
+
+        Raises:
+            StateError: It is larger than a tree may be, or says what no tree may say.
+        """
+        try:
+            data = encode_tree(tree)
+            if len(data) > TREE_MAX_STORED_BYTES:
+                raise ValueError(f"its description takes {len(data)} bytes, more than {TREE_MAX_STORED_BYTES}")
+        except ValueError as error:
+            raise StateError(f"the workspace of project {self.project_id!r} cannot be saved: {error}") from error
+        name = TreeName(self.hasher.digest(data), len(data))
+        self.store.put_new(self._name(f"trees/{name.digest}"), data)
+        return name
+
+    def get_tree(self, name: TreeName) -> Tree:
+        """A stored tree, checked.
+
+        Raises:
+            StateCorruptError: It is missing or damaged.
+        """
+        return self._checked(f"trees/{name.digest}", lambda data: self._open_tree(name, data), name.size)
+
+    def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
+        """Add a snapshot to the history."""
+        stamp = snapshot.created_at.strftime("%Y%m%dT%H%M%S%fZ")
+        self.store.put_new(self._name(f"history/{stamp}-{snapshot.id}"), encode_pointer(snapshot, tree, self.hasher))
+
+    def pointer_names(self) -> list[str]:
+        """The names of the history, newest first."""
+        return sorted((found.name for found in self.list("history/")), reverse=True)
+
+    def history(self) -> list[Snapshot]:
+        """Every kept snapshot, newest first.
+
+        Raises:
+            StateCorruptError: An entry of the history is damaged.
+        """
+        with ThreadPoolExecutor(_PARALLEL) as executor:
+            return [snapshot for snapshot, _ in executor.map(self.get_pointer, self.pointer_names())]
+
+    def find(self, snapshot_id: str) -> tuple[Snapshot, TreeName]:
+        """One snapshot of the history.
+
+        Raises:
+            SnapshotNotFoundError: There is none with this id.
+        """
+        names = self.pointer_names()
+        for name in names:
+            if name.rpartition("-")[2] == snapshot_id:
+                return self.get_pointer(name)
+        newest = f"the newest is {names[0].rpartition('-')[2]!r}" if names else "nothing was saved yet"
+        raise SnapshotNotFoundError(
+            f"project {self.project_id!r} has no snapshot {snapshot_id!r}: it has {len(names)}, and {newest}"
+        )
+
+    def get_pointer(self, name: str) -> tuple[Snapshot, TreeName]:
+        """One entry of the history by its full name.
+
+        Raises:
+            StateCorruptError: It is missing or damaged.
+        """
+        return self._checked(
+            name.removeprefix(f"{self.prefix}/"), lambda data: decode_pointer(data, self.hasher), HEAD_MAX_BYTES
+        )
+
+    def get_pack_range(self, digest: str, offset: int, length: int) -> bytes:
+        """Part of a pack, whole but unchecked.
+
+        Raises:
+            StateCorruptError: The pack is missing or too short.
+        """
+        name = self.pack_name(digest)
+        try:
+            data = self.store.get(name, (offset, length))
+        except ObjectMissingError as error:
+            raise self.corrupt(name, "is missing", error) from error
+        if len(data) != length:
+            raise self.corrupt(name, f"ends before byte {offset + length}")
+        return data
+
+    def get_pack(self, digest: str) -> bytes:
+        """A whole pack whose content matches its name.
+
+        Raises:
+            StateCorruptError: It is missing or damaged.
+        """
+        name = f"packs/{digest[:2]}/{digest}"
+        return self._checked(name, lambda data: self._matching(digest, data), PACK_MAX_BYTES)
+
+    def pack_name(self, digest: str) -> str:
+        return self._name(f"packs/{digest[:2]}/{digest}")
+
+    def list(self, below: str = "") -> Iterator[StoredObject]:
+        """The project's objects below this part of it, by full names."""
+        return self.store.list(f"{self.prefix}/{below}")
+
+    def delete(self) -> None:
+        """Remove everything, the latest first: half done, it reads as a project never saved. Idempotent."""
+        self.store.delete(self._name("HEAD"))
+        for below in ("history/", "trees/", "packs/", ""):
+            with ThreadPoolExecutor(_PARALLEL) as executor:
+                list(executor.map(lambda found: self.store.delete(found.name), list(self.list(below))))
+
+    def corrupt(self, name: str, problem: str, cause: Exception | None = None) -> StateCorruptError:
+        """The error that names the object and what helps."""
+        missing = isinstance(cause, ObjectMissingError)
+        return StateCorruptError(
+            f"the stored object {name!r} of project {self.project_id!r} {'is missing' if missing else problem}; "
+            "check() lists everything that is damaged, and snapshots that do not need it can still be restored"
+        )
+
+    def _name(self, below: str) -> str:
+        return f"{self.prefix}/{below}"
+
+    def _decode_head(self, data: bytes) -> Head:
+        return decode_head(data, self.hasher)
+
+    def _open_tree(self, name: TreeName, data: bytes) -> Tree:
+        tree = decode_tree(self._matching(name.digest, data))
+        if tree.snapshot.project_id != self.project_id:
+            raise ValueError(f"is of project {tree.snapshot.project_id!r}")
+        return tree
+
+    def _matching(self, digest: str, data: bytes) -> bytes:
+        if self.hasher.digest(data) != digest:
+            raise ValueError("does not match its digest")
+        return data
+
+    def _checked(self, below: str, decode: Callable[[bytes], _T], max_bytes: int) -> _T:
+        name = self._name(below)
+        try:
+            data = self.store.get(name, (0, max_bytes))
+        except ObjectMissingError as error:
+            raise self.corrupt(name, "is missing", error) from error
+        return self._decoded(below, data, decode)
+
+    def _decoded(self, below: str, data: bytes, decode: Callable[[bytes], _T]) -> _T:
+        try:
+            return decode(data)
+        except ValueError as error:
+            raise self.corrupt(self._name(below), str(error), error) from error

@@ -1,0 +1,174 @@
+"""The small objects: ``format.json``, ``HEAD`` and history pointers. JSON, readable by a person.
+
+``HEAD`` and pointers carry a keyed digest of themselves, so that a flipped bit,
+or one copied from another project, is found out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from omniagents.records import LeftOut
+from omniagents.state import Snapshot
+from omniagents_snapshot.chunking import CHUNKER
+from omniagents_snapshot.limits import LEFT_OUT_IN_POINTER, TREE_MAX_STORED_BYTES
+from omniagents_snapshot.model import Head, TreeName
+from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Hasher
+from omniagents_snapshot.tree_format import from_microseconds, to_microseconds
+
+__all__ = ["decode_format", "decode_head", "decode_pointer", "encode_head", "encode_pointer", "new_format"]
+
+_VERSION = 1
+_READABLE: dict[str, Any] = {
+    "version": _VERSION,
+    "hash": "blake3-keyed",
+    "chunk_id_bytes": CHUNK_ID_BYTES,
+    "compression": "zstd",
+    "encryption": None,
+}
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_SNAPSHOT_ID = re.compile(r"[0-9a-f]{32}\Z")
+_T = TypeVar("_T")
+
+
+def new_format() -> bytes:
+    """A ``format.json`` with a key of its own."""
+    return _dump(_READABLE | {"key": secrets.token_hex(32), "chunker": CHUNKER})
+
+
+def decode_format(data: bytes) -> bytes:
+    """The key of a project whose format this engine can read.
+
+    Raises:
+        ValueError: It is damaged, or from another version.
+    """
+    fields = _load(data)
+    for name, ours in _READABLE.items():
+        if name not in fields or fields[name] != ours:
+            raise ValueError(
+                f"has {name} {fields.get(name)!r:.100}, and this version of omniagents-snapshot reads {ours!r}"
+            )
+    key = fields.get("key")
+    if not isinstance(key, str) or not _DIGEST.match(key):
+        raise ValueError("has no key")
+    return bytes.fromhex(key)
+
+
+def encode_head(head: Head, hasher: Hasher) -> bytes:
+    fields = {
+        "tree": head.tree.digest,
+        "tree_bytes": head.tree.size,
+        "snapshot": head.snapshot_id,
+        "parent": head.parent_id,
+        "commit": head.commit_id,
+        "session": head.session,
+        "time": head.time,
+        "condemned": list(head.condemned),
+    }
+    return _dump(fields, hasher)
+
+
+def decode_head(data: bytes, hasher: Hasher) -> Head:
+    """What ``encode_head`` wrote.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    return _decoded(data, hasher, _head)
+
+
+def _head(fields: Mapping[str, Any]) -> Head:
+    return Head(
+        tree=_tree_name(fields),
+        snapshot_id=_matching(fields["snapshot"], _SNAPSHOT_ID),
+        parent_id=None if fields["parent"] is None else _matching(fields["parent"], _SNAPSHOT_ID),
+        commit_id=str(fields["commit"]),
+        session=str(fields["session"]),
+        time=int(fields["time"]),
+        condemned=tuple(_matching(digest, _DIGEST) for digest in fields["condemned"]),
+    )
+
+
+def encode_pointer(snapshot: Snapshot, tree: TreeName, hasher: Hasher) -> bytes:
+    fields = {
+        "tree": tree.digest,
+        "tree_bytes": tree.size,
+        "project": snapshot.project_id,
+        "snapshot": snapshot.id,
+        "parent": snapshot.parent_id,
+        "time": to_microseconds(snapshot.created_at),
+        "message": snapshot.message,
+        "files": snapshot.files,
+        "bytes": snapshot.bytes,
+        "changed": snapshot.changed,
+        "left_out": snapshot.left_out[:LEFT_OUT_IN_POINTER],
+    }
+    return _dump(fields, hasher)
+
+
+def decode_pointer(data: bytes, hasher: Hasher) -> tuple[Snapshot, TreeName]:
+    """What ``encode_pointer`` wrote; of a long list of what was left out, the start.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    return _decoded(data, hasher, _pointer)
+
+
+def _pointer(fields: Mapping[str, Any]) -> tuple[Snapshot, TreeName]:
+    snapshot = Snapshot(
+        id=_matching(fields["snapshot"], _SNAPSHOT_ID),
+        project_id=fields["project"],
+        parent_id=fields["parent"],
+        created_at=from_microseconds(fields["time"]),
+        message=fields["message"],
+        files=fields["files"],
+        bytes=fields["bytes"],
+        changed=fields["changed"],
+        left_out=tuple(LeftOut(path, reason) for path, reason in fields["left_out"]),
+    )
+    return snapshot, _tree_name(fields)
+
+
+def _tree_name(fields: Mapping[str, Any]) -> TreeName:
+    size = fields["tree_bytes"]
+    if type(size) is not int or not 0 < size <= TREE_MAX_STORED_BYTES:
+        raise ValueError(f"names a tree of {size!r:.100} bytes")
+    return TreeName(_matching(fields["tree"], _DIGEST), size)
+
+
+def _matching(value: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.match(value):
+        raise ValueError(f"has the impossible name {value!r:.100}")
+    return value
+
+
+def _dump(fields: Mapping[str, Any], hasher: Hasher | None = None) -> bytes:
+    text = json.dumps(fields, indent=1, sort_keys=True).encode()
+    if hasher is None:
+        return text + b"\n"
+    return b"%b\n%b\n" % (text, hasher.digest(text).encode())
+
+
+def _decoded(data: bytes, hasher: Hasher, build: Callable[[Mapping[str, Any]], _T]) -> _T:
+    text, _, digest = data.removesuffix(b"\n").rpartition(b"\n")
+    if hasher.digest(text).encode() != digest:
+        raise ValueError("does not match its own digest")
+    try:
+        return build(_load(text))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"lacks or mistakes a part ({error!r:.200})") from error
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is not whole JSON") from error
+    if not isinstance(fields, dict):
+        raise ValueError("is not a JSON object")
+    return fields
