@@ -92,7 +92,9 @@ def test_an_ordinary_line_is_not_a_placeholder(line: str) -> None:
     assert find_placeholder(f"a = 1\n{line}\nb = 2\n", "old = 1\n", "a.py") is None
 
 
-@pytest.mark.parametrize("line", ["/* unchanged */", "<!-- unchanged -->", "# rest of the function", "{/* unchanged */}"])
+@pytest.mark.parametrize(
+    "line", ["/* unchanged */", "<!-- unchanged -->", "# rest of the function", "{/* unchanged */}"]
+)
 def test_without_an_ellipsis_it_counts_only_over_text_that_it_could_stand_for(line: str) -> None:
     assert find_placeholder(f"a\n{line}\n", "", "a.js") is None
     assert find_placeholder(f"a\n{line}\n", "a\nb\n", "a.js") == Placeholder(2, line)

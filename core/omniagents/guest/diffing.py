@@ -60,7 +60,7 @@ def unified_diff(
     """
     blocks = list(_blocks(old, edits))
     if sum(end - start + len(new) for start, end, new in blocks) > _MAX_COMPARED_CHARACTERS:
-        return _summary(old, blocks, name)
+        return _summary(blocks, name)
     changes = _changes(old, blocks)
     if not changes:
         return ""
@@ -105,11 +105,11 @@ def _common_suffix(first: str, second: str, room: int) -> int:
     return low
 
 
-def _summary(old: str, blocks: List[Tuple[int, int, str]], name: str) -> str:
-    before = sum(old.count("\n", start, end) for start, end, _ in blocks)
-    after = sum(new.count("\n") for _, _, new in blocks)
-    return "[no diff of %s: the changed part is too large; it had %s lines and has %s now]" % (
-        display(name), format(before, ","), format(after, ","),
+def _summary(blocks: List[Tuple[int, int, str]], name: str) -> str:
+    before = sum(end - start for start, end, _ in blocks)
+    after = sum(len(new) for _, _, new in blocks)
+    return "[no diff of {}: the changed part is too large; it had {:,} characters and has {:,} now]".format(
+        display(name), before, after
     )
 
 
@@ -221,9 +221,7 @@ def _walk_back(history: "List[dict[int, int]]", x: int, y: int) -> List[Tuple[in
         while x > start:
             x, y = x - 1, y - 1
             kept.append((x, y))
-        came_down = diagonal == -distance or (
-            diagonal != distance and furthest[diagonal - 1] < furthest[diagonal + 1]
-        )
+        came_down = diagonal == -distance or (diagonal != distance and furthest[diagonal - 1] < furthest[diagonal + 1])
         x, y = (x, y - 1) if came_down else (x - 1, y)
     return kept[::-1]
 
