@@ -61,5 +61,5 @@ class SitePackages:
 def forget_caches() -> None:
     """Make the next use look at the disk again: the caches go by directory times, which are coarse."""
     importlib.invalidate_caches()
-    importlib_metadata.MetadataPathFinder.invalidate_caches()
+    importlib_metadata.MetadataPathFinder().invalidate_caches()  # a class method only since 8.0
     manager.reload()

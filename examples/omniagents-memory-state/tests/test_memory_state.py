@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -153,3 +154,13 @@ def test_a_deleted_project_starts_empty(session: Session, state: MemoryStateMana
     assert state.history("alice") == []
     with session() as backend:
         assert not backend.workspace.exists("a.txt")
+
+
+def test_the_readmes_example_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    readme = Path(__file__).parents[1] / "README.md"
+    [block] = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    exec(block, {})
+    assert capsys.readouterr().out == "b'Remember me.'\n"
