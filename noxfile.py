@@ -109,9 +109,12 @@ def tests_plugin(session: nox.Session, plugin: str) -> None:
 @nox.session
 def tests_lower(session: nox.Session) -> None:
     """The quick tests with the oldest direct dependencies that the distributions allow."""
-    constrained_build = ("--build-constraints", "constraints.txt")
-    session.install(*constrained_build, "--resolution", "lowest-direct", *editable(".[all]", *SIBLINGS))
-    session.install(*constrained_build, *test_groups(*SIBLINGS))
+    lowest = ("--resolution", "lowest-direct", "--build-constraints", "constraints.txt")
+    session.install(*lowest, *editable(".[all]", *SIBLINGS))
+    # The tests' own tools as pinned, as far as the old versions leave the choice.
+    tools = Path(session.create_tmp()) / "tools.txt"
+    tools.write_text(session.run("python", "-m", "scripts.constraints", "rest", silent=True) or "", encoding="utf-8")
+    session.install("--constraints", str(tools), *test_groups(*SIBLINGS))
     debian_packages(session)
     pytest(session, "-m", "not packaging and not service and not slow")
 
@@ -119,7 +122,7 @@ def tests_lower(session: nox.Session) -> None:
 @nox.session
 def packaging(session: nox.Session) -> None:
     """Build every distribution and try each in an empty environment."""
-    install(session, "--group", "test", "--group", "bootstrap")
+    install(session, "--group", "test")
     pytest(session, "tests/packaging", "-m", "packaging or not packaging", workers=0)
 
 

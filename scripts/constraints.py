@@ -2,6 +2,7 @@
 
 python -m scripts.constraints update    resolve anew (needs uv on the PATH); further arguments go to `uv pip compile`
 python -m scripts.constraints check     every package installed beside this Python is the pinned one
+python -m scripts.constraints rest      print the file without the packages installed beside this Python
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib.metadata import distributions
 
 from scripts.projects import ROOT, name_of, normalized, projects
 
-__all__ = ["FILE", "check", "pins", "requirements", "unpinned", "update"]
+__all__ = ["FILE", "check", "pins", "requirements", "rest", "unpinned", "update"]
 
 FILE = ROOT / "constraints.txt"
 HEADER = """\
@@ -60,6 +61,13 @@ def unpinned(installed: Iterable[tuple[str, str]]) -> list[str]:
     return sorted(f"{name} {version}" for name, version in third_party if version not in known.get(name, ()))
 
 
+def rest(installed: Iterable[str]) -> str:
+    """Return the entries of the file that are for none of the ``installed`` packages."""
+    entries = re.split(r"^(?=\w)", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    present = {normalized(name) for name in installed}
+    return "".join(entry for entry in entries if name_of(entry) not in present)
+
+
 def check() -> int:
     """Print the packages beside this Python that constraints.txt does not pin, and return 1 if there are any."""
     strays = unpinned((distribution.name, distribution.version) for distribution in distributions())
@@ -70,9 +78,11 @@ def check() -> int:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["update", *rest]:
-            update(*rest)
+        case ["update", *arguments]:
+            update(*arguments)
         case ["check"]:
             raise SystemExit(check())
+        case ["rest"]:
+            print(rest(distribution.name for distribution in distributions()), end="")
         case _:
             raise SystemExit(__doc__)

@@ -7,7 +7,7 @@ import re
 import pytest
 from packaging.requirements import Requirement
 from scripts import bootstrap
-from scripts.constraints import FILE, pins, requirements, unpinned
+from scripts.constraints import FILE, pins, requirements, rest, unpinned
 from scripts.projects import normalized
 
 TEXT = FILE.read_text(encoding="utf-8")
@@ -36,6 +36,11 @@ def test_a_package_at_another_version_or_unknown_is_reported() -> None:
     (version,) = pins()["pluggy"]
     installed = [("pluggy", version), ("Pluggy", "0.1"), ("stranger", "2.0"), ("omniagents", "0.5.0")]
     assert unpinned(installed) == ["pluggy 0.1", "stranger 2.0"]
+
+
+def test_the_rest_leaves_out_what_is_installed() -> None:
+    left = rest(name for name in pins() if name != "pluggy")
+    assert left == bootstrap.pinned("pluggy", TEXT)
 
 
 def test_bootstrap_takes_only_the_lines_of_the_named_package() -> None:

@@ -48,11 +48,11 @@ def test_core_wheel_carries_the_source_of_the_guest(wheelhouse):
     assert {f"omniagents/guest/{name}.py" for name in ("loader", "operations", "protocol", "server")} <= shipped
 
 
-def test_sdist_holds_what_the_wheel_is_built_from_and_no_tests(wheelhouse, project):
+def test_sdist_holds_what_the_wheel_is_built_from_and_nothing_of_the_others(wheelhouse, project):
     with tarfile.open(wheelhouse.sdist(project.name)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "LICENSE", "PKG-INFO"} <= names
-    assert [name for name in names if name.startswith(("tests/", "plugins/", "docs/"))] == []
+    assert [name for name in names if name.startswith(("plugins/", "examples/", "docs/"))] == []
 
 
 def test_wheel_from_the_checkout_equals_the_wheel_from_the_sdist(wheelhouse, checked, project, uv, tmp_path):

@@ -59,5 +59,5 @@ def test_plugin_carries_the_licence(plugin: Project) -> None:
 
 
 def test_plugin_says_what_the_core_says_about_itself(plugin: Project) -> None:
-    same = ("requires-python", "license", "license-files", "authors")
+    same = ("requires-python", "license", "authors")
     assert {key: plugin.data["project"].get(key) for key in same} == {key: CORE.data["project"][key] for key in same}
