@@ -108,7 +108,7 @@ def _parsed(content: bytes) -> Dict[str, str]:
     entries: Dict[str, str] = {}
     for key, value in pairs:
         if not isinstance(value, str) or not _is_sendable(key + value):
-            raise _corrupt("in %s the value of %s is not a plain text" % (STORE, quoted(key)))
+            raise _corrupt("%s holds something else than a text under %s" % (STORE, quoted(key)))
         if key in entries:
             raise _corrupt("%s has the key %s twice" % (STORE, quoted(key)))
         entries[key] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -34,8 +34,8 @@ class SaveMemoryTool(Tool):
     class Arguments(ToolArguments):
         """What ``save_memory`` is called with: ``key`` and ``value``, or ``fact``."""
 
-        key: SendableText | None = Field(
-            None, max_length=MAX_KEY_CHARACTERS, description="What the value is found by, such as 'test-command'."
+        key: Annotated[str, Field(max_length=MAX_KEY_CHARACTERS)] | None = Field(
+            None, description="What the value is found by, such as 'test-command'."
         )
         value: SendableText | None = Field(None, description="What to remember; at most 4 KiB.")
         fact: SendableText | None = Field(
