@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +287,8 @@ def test_parents_are_only_made_when_wanted(tmp_path: Path) -> None:
 
 def test_a_disk_that_fills_up_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    real_write, written = os.write, []
+    real_write = os.write
+    written: list[int] = []
 
     def write(descriptor: int, data: Any) -> int:
         if written:
@@ -338,7 +340,8 @@ def test_a_full_disk_leaves_files_hard_links_and_directories_as_they_were(small_
     os.link(small_disk / "b", small_disk / "c")
     before = sorted(os.listdir(small_disk))
     for name in ("a", "b", "new", "sub/new"):
-        assert refusal(lambda n=name: store(str(small_disk / n), b"x" * 100_000)).code == "NO_SPACE"
+        target = str(small_disk / name)
+        assert refusal(partial(store, target, b"x" * 100_000)).code == "NO_SPACE"
     assert sorted(os.listdir(small_disk)) == before
     assert (small_disk / "a").read_bytes() == b"a" * 8192
     assert (small_disk / "c").read_bytes() == b"b" * 8192

@@ -195,6 +195,7 @@ def test_what_is_no_file_is_refused(backend: Any, workspace_root: Path) -> None:
     expected = {
         "directory": ("IS_A_DIRECTORY", "directory is a directory; name a file inside it"),
         "directory/": ("INVALID_ARGUMENTS", "directory/ ends with a slash, which names a directory; name a file"),
+        "": ("INVALID_ARGUMENTS", "absolute_path is empty; name a file of the workspace"),
         ".": ("IS_A_DIRECTORY", ". is a directory; name a file inside it"),
         "file/x": ("NOT_A_DIRECTORY", "file/x: file is not a directory"),
         "fifo": ("NOT_A_REGULAR_FILE", "fifo is a FIFO, not a regular file; name another file"),
@@ -224,6 +225,13 @@ def test_odd_names_are_written_literally(backend: Any, workspace_root: Path) -> 
     for name in ("a b", "a%20b", "~", "*.py", "-rf", "a\nb", "$HOME", "ü"):
         assert not write(backend, name, name).is_error
         assert (workspace_root / name).read_text() == name
+
+
+def test_a_name_that_is_not_utf_8_is_written_and_shown_printable(backend: Any, workspace_root: Path) -> None:
+    result = write(backend, "caf\udce9", "x")
+    assert not result.is_error
+    assert result.content.isprintable()
+    assert os.listdir(os.fsencode(workspace_root)) == [b"caf\xe9"]
 
 
 def test_many_writers_leave_one_whole_content(backend: Any, workspace_root: Path) -> None:

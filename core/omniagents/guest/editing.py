@@ -127,6 +127,8 @@ def _text(data: bytes) -> str:
 
 
 def _resolved_file(context: Context, path: str) -> str:
+    if not path:
+        raise GuestFailure("INVALID_ARGUMENTS", "absolute_path is empty; name a file of the workspace", path=path)
     if path.endswith("/"):
         message = "%s ends with a slash, which names a directory; name a file" % shown(path)
         raise GuestFailure("INVALID_ARGUMENTS", message, path=path)

@@ -37,7 +37,6 @@ class ReplaceTool(Tool):
 
         absolute_path: str = Field(
             validation_alias=names("absolute_path", "file_path", "path"),
-            min_length=1,
             description="The file: relative to the workspace, or absolute inside it. Taken literally, no wildcards.",
         )
         old_string: SendableText = Field(

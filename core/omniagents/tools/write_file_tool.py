@@ -33,7 +33,6 @@ class WriteFileTool(Tool):
 
         absolute_path: str = Field(
             validation_alias=names("absolute_path", "file_path", "path"),
-            min_length=1,
             description="The file: relative to the workspace, or absolute inside it. Taken literally, no wildcards.",
         )
         content: SendableText = Field(description="The complete text of the file. An empty string makes an empty file.")
