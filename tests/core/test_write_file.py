@@ -144,6 +144,15 @@ def test_over_a_binary_there_is_no_diff(backend: Any, workspace_root: Path) -> N
     assert write(backend, "a", "text\n").content == "Overwrote a: 1 line, 5 bytes. The old content was binary."
 
 
+def test_a_huge_old_file_is_overwritten_without_a_look_at_it(backend: Any, workspace_root: Path) -> None:
+    with (workspace_root / "big").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    assert write(backend, "big", "small\n").content == (
+        "Overwrote big: 1 line, 6 bytes. The old content was over 64 MiB and was not looked at."
+    )
+    assert (workspace_root / "big").read_bytes() == b"small\n"
+
+
 def test_a_line_that_stands_for_left_out_text_is_refused(backend: Any, workspace_root: Path) -> None:
     (workspace_root / "a.js").write_text("let a = 1\nlet b = 2\n")
     assert refused(write(backend, "a.js", "let a = 2\n// rest of code ...\n")) == (

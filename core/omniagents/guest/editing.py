@@ -9,9 +9,7 @@ from .diffing import difference, unified_diff
 from .failure import GuestFailure
 from .hints import quoted, shown, tool_call
 from .matching import MAX_LOOSE_CHARACTERS, Ambiguous, Match, find_match, has_only_crlf
-from .nearest import nearest_region
 from .placeholders import find_placeholder
-from .similar import not_found
 from .storing import ABSENT, digest, read_stored, store
 from .text import Decoded, decode, is_binary
 
@@ -275,6 +273,8 @@ def _edited_text(context: Context, path: str, resolved: str) -> _Edited:
     except GuestFailure as failure:
         if failure.code != "FILE_NOT_FOUND":
             raise
+        from .similar import not_found
+
         missing = not_found(context.root, path, resolved)
         missing.message += ". To create it, use write_file"
         raise missing from None
@@ -352,6 +352,8 @@ def _no_match(text: str, old: str, new: str, path: str) -> GuestFailure:
         return GuestFailure("NO_MATCH", "\n".join(parts), path=path)
     if len(new.strip()) > 3 and new in text:
         parts.append("new_string is there already, at line %d." % (text.count("\n", 0, text.find(new)) + 1))
+    from .nearest import nearest_region
+
     region = nearest_region(text, old) if len(text) <= MAX_LOOSE_CHARACTERS else None
     if region is None:
         call = tool_call("search_file_content", pattern="\u2026", path=path)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SaveMemoryTool", "load_memory"]
 
+# A store edited by hand may hold longer values than this tool would save.
+_MAX_SHOWN_CHARACTERS = 4_096
+
 
 class SaveMemoryTool(Tool):
     """Keeps a fact in the workspace's memory store."""
@@ -68,7 +71,8 @@ class SaveMemoryTool(Tool):
         elif facts["old"] is None:
             content = f"Saved {key}. {total}"
         else:
-            content = f"Saved {key}; it held {quoted(facts['old'])} before. {total}"
+            old = facts["old"][:_MAX_SHOWN_CHARACTERS] + "…" * (len(facts["old"]) > _MAX_SHOWN_CHARACTERS)
+            content = f"Saved {key}; it held {quoted(old)} before. {total}"
         return ToolResult(content, data=facts)
 
 
