@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 __all__ = ["CommandResult", "ExportedEntry", "FileInfo", "FileKind", "ImportEntry", "LeftOut", "Match", "Reply", "Scan"]
 
@@ -14,7 +14,7 @@ FileKind = Literal["file", "directory", "link", "other"]
 class Reply(NamedTuple):
     """The guest's answer to one request: its JSON object and its raw bytes."""
 
-    value: dict[str, object]
+    value: dict[str, Any]
     payload: bytes
 
 

@@ -1,1 +1,425 @@
-"""The host's client of the guest (being written)."""
+"""The host's client of the guest: a project's files and commands.
+
+Every method is one request, whatever the number of files, and has an async twin with an ``a``
+in front (``read_bytes`` and ``aread_bytes``). Paths are relative to the workspace, or absolute
+inside it; ``outside=True`` reaches the rest of the environment. Missing and mistyped files are
+the builtin ``FileNotFoundError``, ``IsADirectoryError``… with the path in ``filename``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from omniagents import trees
+from omniagents.connection import PendingCall
+from omniagents.errors import GuestCallError, PathOutsideWorkspaceError, WriteConflictError
+from omniagents.link import GuestLink
+from omniagents.records import (
+    CommandResult, ExportedEntry, FileInfo, ImportEntry, LeftOut, Match, Reply, Scan,
+)  # fmt: skip
+
+__all__ = ["Process", "Workspace"]
+
+DEFAULT_MAX_OUTPUT_BYTES = 64 << 20
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Answer(Generic[T]):
+    """A future reply and how to read it."""
+
+    def __init__(self, future: Future[Reply], decode: Callable[[Reply], T]) -> None:
+        self._future = future
+        self._decode = decode
+
+    def wait(self) -> T:
+        try:
+            return self._decode(self._future.result())
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
+        except BaseException:
+            self._future.cancel()
+            raise
+
+    async def awaited(self) -> T:
+        try:
+            return self._decode(await asyncio.wrap_future(self._future))
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
+
+
+def _twins(
+    method: Callable[Concatenate[Workspace, P], _Answer[T]],
+) -> tuple[Callable[Concatenate[Workspace, P], T], Callable[Concatenate[Workspace, P], Awaitable[T]]]:
+    """The blocking and the awaitable form of one request."""
+
+    @functools.wraps(method)
+    def blocking(self: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(self, *args, **kwargs).wait()
+
+    @functools.wraps(method)
+    async def awaitable(self: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await method(self, *args, **kwargs).awaited()
+
+    blocking.__name__ = method.__name__.lstrip("_")
+    awaitable.__name__ = "a" + blocking.__name__
+    return blocking, awaitable
+
+
+def translated(refusal: GuestCallError) -> Exception:
+    """The exception that Python programs expect for a refusal."""
+    path, number = refusal.details.get("path"), refusal.details.get("errno")
+    if refusal.code == "PATH_OUTSIDE_WORKSPACE":
+        return PathOutsideWorkspaceError(str(refusal))
+    if refusal.code == "WRITE_CONFLICT":
+        return WriteConflictError(str(refusal))
+    if isinstance(number, int) and number:
+        return OSError(number, os.strerror(number), path)
+    return refusal
+
+
+class Workspace:
+    """A project's files and commands, while its backend runs.
+
+    Attributes:
+        root: The workspace's absolute path inside the environment.
+    """
+
+    def __init__(self, link: GuestLink, root: str) -> None:
+        self.root = root
+        self._link = link
+
+    def request(self, operation: str, arguments: Mapping[str, Any], payload: bytes = b"") -> Future[Reply]:
+        """Send one request as it is; tools use this. The future raises ``GuestCallError`` for a refusal."""
+        return self._link.submit(PendingCall(operation, arguments, payload)).future
+
+    def _run(
+        self,
+        command: str | Sequence[str],
+        *,
+        input: bytes = b"",
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        timeout_seconds: float | None = None,
+        merge_streams: bool = False,
+        max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        outside: bool = False,
+    ) -> _Answer[CommandResult]:
+        """Run a command and wait for it.
+
+        Args:
+            command: A string for the shell (``bash``, else ``sh``), or an argv.
+            input: Its standard input; at its end the command reads end-of-file.
+            cwd: Directory; the workspace by default.
+            env: Variables added to the environment's own.
+            user: Name or number; needs an environment whose guest is root.
+            timeout_seconds: Wall clock. On expiry the whole process tree is killed, and the result has the
+                output until then and ``timed_out``.
+            merge_streams: One stream, ``stdout``, in arrival order.
+            max_output_bytes: Kept of each stream: the first fifth and the last four fifths.
+            outside: ``cwd`` may be outside the workspace.
+
+        Raises:
+            FileNotFoundError: No such directory, or no such program for an argv.
+        """
+        arguments = {
+            "command": command if isinstance(command, str) else [os.fspath(part) for part in command],
+            "cwd": cwd,
+            "env": dict(env or {}),
+            "user": user,
+            "timeout": timeout_seconds,
+            "merge": merge_streams,
+            "max_output": max_output_bytes,
+            "outside": outside,
+        }
+        call = PendingCall("run", arguments, input, max_reply=2 * max_output_bytes + (1 << 20))
+        return _Answer(self._link.submit(call).future, _command_result)
+
+    run, arun = _twins(_run)
+
+    def start_process(
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        timeout_seconds: float | None = None,
+        merge_streams: bool = False,
+        outside: bool = False,
+    ) -> Process:
+        """Start a command and return at once; its output streams. Arguments as for ``run``."""
+        arguments = {
+            "command": command if isinstance(command, str) else [os.fspath(part) for part in command],
+            "cwd": cwd,
+            "env": dict(env or {}),
+            "user": user,
+            "timeout": timeout_seconds,
+            "merge": merge_streams,
+            "stream": True,
+            "outside": outside,
+        }
+        return Process(self, self._link.submit(PendingCall("run", arguments, more=True, stream=True)))
+
+    def _read_bytes(
+        self, path: str, *, offset: int = 0, limit: int | None = None, outside: bool = False
+    ) -> _Answer[bytes]:
+        """A regular file's bytes, from ``offset``, at most ``limit``."""
+        arguments = {"path": path, "offset": offset, "limit": limit, "outside": outside}
+        call = PendingCall("read", arguments, max_reply=1 << 62)
+        return _Answer(self._link.submit(call).future, lambda reply: reply.payload)
+
+    read_bytes, aread_bytes = _twins(_read_bytes)
+
+    def _write_bytes(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        expected_sha256: str | None = None,
+        mode: int | None = None,
+        make_parents: bool = True,
+        outside: bool = False,
+    ) -> _Answer[FileInfo]:
+        """Write a whole file atomically: a reader sees the old or the new content, never a part.
+
+        Args:
+            expected_sha256: Compare-and-swap: SHA-256 in hexadecimal of the content that must be there now
+                (``Workspace.sha256``), or ``"absent"``.
+            mode: Permission bits; an existing file keeps its own by default.
+            make_parents: Create missing directories.
+
+        Raises:
+            WriteConflictError: The file is not what was expected; nothing was written.
+        """
+        arguments = {
+            "path": path,
+            "expected": expected_sha256,
+            "mode": mode,
+            "make_parents": make_parents,
+            "outside": outside,
+        }
+        return _Answer(self._link.submit(PendingCall("write", arguments, bytes(content))).future, _info)
+
+    write_bytes, awrite_bytes = _twins(_write_bytes)
+
+    @staticmethod
+    def sha256(content: bytes) -> str:
+        """What ``write_bytes`` compares ``expected_sha256`` with."""
+        return hashlib.sha256(content).hexdigest()
+
+    def _stat(self, path: str, *, follow: bool = True, outside: bool = False) -> _Answer[FileInfo]:
+        """What is at ``path``; ``follow=False`` describes a link itself."""
+        return self._ask("stat", _info, path=path, follow=follow, outside=outside)
+
+    stat, astat = _twins(_stat)
+
+    def _exists(self, path: str, *, outside: bool = False) -> _Answer[bool]:
+        """Whether there is anything at ``path``, links followed."""
+        return self._ask("exists", lambda reply: reply.value["exists"] is True, path=path, outside=outside)
+
+    exists, aexists = _twins(_exists)
+
+    def _list(self, path: str = ".", *, outside: bool = False) -> _Answer[Sequence[FileInfo]]:
+        """The entries of one directory, sorted by code point; links are not followed."""
+
+        def decode(reply: Reply) -> Sequence[FileInfo]:
+            return [trees.file_info(fields) for fields in reply.value["entries"]]
+
+        return self._ask("list", decode, path=path, outside=outside)
+
+    list, alist = _twins(_list)
+
+    def _realpath(self, path: str, *, outside: bool = False) -> _Answer[str]:
+        """``path`` with every link resolved, relative to the workspace (absolute outside it)."""
+        return self._ask("realpath", lambda reply: str(reply.value["path"]), path=path, outside=outside)
+
+    realpath, arealpath = _twins(_realpath)
+
+    def _make_dir(self, path: str, *, outside: bool = False) -> _Answer[FileInfo]:
+        """Create a directory and its parents; one that exists is fine."""
+        return self._ask("make_dir", _info, path=path, outside=outside)
+
+    make_dir, amake_dir = _twins(_make_dir)
+
+    def _move(self, path: str, to: str, *, outside: bool = False) -> _Answer[FileInfo]:
+        """Rename a file, link or directory; parents of the new place are created, a file there is replaced."""
+        return self._ask("move", _info, path=path, to=to, outside=outside)
+
+    move, amove = _twins(_move)
+
+    def _remove(self, *paths: str, missing_ok: bool = False, outside: bool = False) -> _Answer[int]:
+        """Remove files, links (never what they point to) and directories with all they hold; how many paths were."""
+        arguments = {"paths": list_of(paths), "missing_ok": missing_ok, "outside": outside}
+        return self._ask("remove", lambda reply: int(reply.value["removed"]), **arguments)
+
+    remove, aremove = _twins(_remove)
+
+    def _ask(self, operation: str, decode: Callable[[Reply], T], **arguments: Any) -> _Answer[T]:
+        return _Answer(self.request(operation, arguments), decode)
+
+    def scan(self, path: str = ".", *, exclude: Sequence[str] = (), exclude_file: str | None = None) -> Scan:
+        """Every path below a directory with what ``lstat`` says of it.
+
+        Args:
+            exclude: Patterns in gitignore syntax; what they match is left out with all below it.
+            exclude_file: A file of more patterns, at the scanned directory; ignored if missing.
+        """
+        arguments = {"path": path, "exclude": list_of(exclude), "exclude_file": exclude_file}
+        call = self._link.submit(PendingCall("scan", arguments, stream=True))
+        try:
+            entries = [*trees.decode_scan(call.pieces())]
+            value = call.future.result().value
+            left_out = [LeftOut(str(left), str(reason)) for left, reason in value["left_out"]]
+            return Scan(entries, left_out, int(value["started_ns"]))
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
+        finally:
+            call.future.cancel()
+
+    def export(self, paths: Sequence[str]) -> Iterator[ExportedEntry]:
+        """Stream entries out of the workspace, in the given order; consume one before asking for the next.
+
+        What cannot be read is an entry with a ``problem``, not an exception.
+        """
+        names = b"\0".join(os.fsencode(path) for path in paths)
+        call = self._link.submit(PendingCall("export", {}, names, stream=True))
+        try:
+            yield from trees.decode_export(call.pieces(), paths)
+        finally:
+            call.future.cancel()
+
+    def import_(self, entries: Iterable[ImportEntry], *, remove: Sequence[str] = ()) -> Sequence[FileInfo]:
+        """Stream entries into the workspace: first ``remove`` goes, then each entry replaces what is at its path.
+
+        Returns:
+            What ``lstat`` says of each entry once all are in place, in order.
+        """
+        call = self._link.submit(PendingCall("import", {}, more=True))
+        described = []
+
+        def noting() -> Iterator[ImportEntry]:
+            for entry in entries:
+                described.append((entry.info.path, entry.info.kind, entry.info.target))
+                yield entry
+
+        try:
+            trees.encode_import(noting(), remove, functools.partial(call.send, more=True))
+            call.send(b"", more=False)
+            return trees.decode_statuses(call.future.result().payload, described)
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
+        finally:
+            call.future.cancel()
+
+
+class Process:
+    """A running command: read its output as it comes, write to it, signal it, wait for it."""
+
+    def __init__(self, workspace: Workspace, call: PendingCall) -> None:
+        self._workspace = workspace
+        self._call = call
+
+    @property
+    def pid(self) -> int:
+        """Its process id inside the environment; waits until it has started.
+
+        Raises:
+            FileNotFoundError: It could not be started: no such directory or program.
+        """
+        pid = self._call.started.result()
+        if not pid:
+            self._result()
+        return pid
+
+    def output(self) -> Iterator[tuple[str, bytes]]:
+        """(``"stdout"`` or ``"stderr"``, bytes) as they come, until the process ends. Reading slowly slows it down."""
+        for stream, data in self._call.events():
+            yield ("stdout", "stderr")[stream == 2], data
+
+    async def aoutput(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Like ``output``; cancelling kills the process."""
+        events = self.output()
+        try:
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                yield event
+        except asyncio.CancelledError:
+            self._call.future.cancel()
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input; waits while it is not reading."""
+        self._call.send(data, more=True)
+
+    def close_input(self) -> None:
+        """Let it read end-of-file behind what was written."""
+        self._call.send(b"", more=False)
+
+    def send_signal(self, number: int) -> None:
+        """Signal its process group; SIGKILL goes to the whole tree.
+
+        Raises:
+            ProcessLookupError: It has ended.
+        """
+        try:
+            self._workspace.request("signal", {"call": self._call.id, "signal": int(number)}).result()
+        except GuestCallError as refusal:
+            raise ProcessLookupError(str(refusal)) from refusal
+
+    def kill(self) -> None:
+        """Kill its whole tree; of no effect on one that has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> CommandResult:
+        """How it ended; output nobody has read is dropped."""
+        for _ in self._call.events():
+            continue
+        return self._result()
+
+    async def await_(self) -> CommandResult:
+        """Like ``wait``; cancelling kills the process."""
+        try:
+            return await asyncio.to_thread(self.wait)
+        except asyncio.CancelledError:
+            self._call.future.cancel()
+            raise
+
+    def _result(self) -> CommandResult:
+        try:
+            return _command_result(self._call.future.result())
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
+
+
+def list_of(values: Iterable[str]) -> Sequence[str]:
+    return [*values]
+
+
+def _info(reply: Reply) -> FileInfo:
+    return trees.file_info(reply.value["info"])
+
+
+def _command_result(reply: Reply) -> CommandResult:
+    value, payload = reply
+    kept, total = value["kept"], value["total"]
+    return CommandResult(
+        exit_code=int(value["exit_code"]),
+        signal=value["signal"],
+        stdout=payload[: kept[0]],
+        stderr=payload[kept[0] :],
+        timed_out=value["timed_out"] is True,
+        truncated=kept != total,
+        duration_seconds=float(value["duration"]),
+        background_pids=tuple(int(pid) for pid in value["background_pids"]),
+    )

@@ -1,0 +1,1 @@
+"""Backends: ``base`` has what they promise and share; ``local_backend`` is the built-in one."""

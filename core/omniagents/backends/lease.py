@@ -1,0 +1,108 @@
+"""Who owns a project on this machine: one living process, or nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omniagents._ids import encode_project_id, utc_now
+from omniagents.errors import ProjectInUseError
+from omniagents.guest.kernel import process_start
+
+__all__ = ["Lease"]
+
+
+class Lease:
+    """Ownership of one project by one backend of this process, kept in a small file.
+
+    The holder is named by its pid and start time, so that a dead one is known at once, whatever
+    became of its pid. A lease that was taken over says so through ``is_ours``.
+    """
+
+    def __init__(self, directory: Path, project_id: str) -> None:
+        self._path = directory / f"{encode_project_id(project_id)}.json"
+        self._project_id = project_id
+        self._token = secrets.token_hex(16)
+
+    def acquire(self, *, takeover: bool, owner: str) -> None:
+        """Become the holder.
+
+        Args:
+            takeover: Also from a living holder, which then finds its project gone.
+            owner: For the message another backend gets.
+
+        Raises:
+            ProjectInUseError: A living backend holds the project; the message names it.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            holder = self._read()
+            if holder is not None and not takeover and _is_alive(holder):
+                raise ProjectInUseError(
+                    f"project {self._project_id!r} is in use by {holder['owner']} in process {holder['pid']} on "
+                    f"{holder['host']} since {holder['since']}; shut that backend down, or start this one with "
+                    "takeover=True"
+                )
+            pid = os.getpid()
+            self._write(
+                {
+                    "token": self._token,
+                    "owner": owner,
+                    "pid": pid,
+                    "start": process_start(pid),
+                    "host": socket.gethostname(),
+                    "since": utc_now().isoformat(timespec="seconds"),
+                }
+            )
+
+    def is_ours(self) -> bool:
+        holder = self._read()
+        return holder is not None and holder["token"] == self._token
+
+    def release(self) -> None:
+        """Give the project up; of no effect if somebody took it over."""
+        with self._locked():
+            if self.is_ours():
+                self._path.unlink()
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            holder = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return None  # a writer was killed half-way: it cannot be alive
+        return holder if isinstance(holder, dict) and {"token", "pid", "start"} <= holder.keys() else None
+
+    def _write(self, holder: dict[str, Any]) -> None:
+        temporary = self._path.with_suffix(f".{self._token}.tmp")
+        temporary.write_text(json.dumps(holder), "utf-8")
+        temporary.replace(self._path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # Its own file: the lease itself is replaced, and a lock goes with the inode.
+        fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _is_alive(holder: dict[str, Any]) -> bool:
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's process has the pid: alive, the start time decides
+    started = process_start(int(holder["pid"]))
+    return not started or not holder["start"] or started == holder["start"]

@@ -1,0 +1,210 @@
+"""Plain file operations: what the product's own code asks of a workspace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from typing import Any, Dict, List
+
+from . import storing
+from .context import CallCancelled, Context, Reply
+from .failure import GuestFailure, failure_of_os_error
+from .root import Root, display
+
+__all__ = ["describe", "exists", "list_entries", "make_dir", "move", "read", "realpath", "remove", "stat_", "write"]
+
+
+def describe(path: str, status: os.stat_result, resolved: str) -> List[Any]:
+    """``status`` as the list that the host's FileInfo is made of."""
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        kind = "file"
+    elif stat.S_ISDIR(mode):
+        kind = "directory"
+    elif stat.S_ISLNK(mode):
+        kind = "link"
+    else:
+        kind = "other"
+    target = os.readlink(resolved) if kind == "link" else None
+    return [
+        path, kind, status.st_size, stat.S_IMODE(mode), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target,
+    ]  # fmt: skip
+
+
+def stat_(context: Context, arguments: Dict[str, Any]) -> Reply:
+    named = arguments["path"]
+    resolved = context.root.resolve(named, arguments.get("outside", False), arguments.get("follow", True))
+    return {"info": _lstat(context.root, resolved, named)}, b""
+
+
+def exists(context: Context, arguments: Dict[str, Any]) -> Reply:
+    resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
+    return {"exists": os.path.lexists(resolved)}, b""
+
+
+def list_entries(context: Context, arguments: Dict[str, Any]) -> Reply:
+    named = arguments["path"]
+    resolved = context.root.resolve(named, arguments.get("outside", False))
+    found = []
+    try:
+        with os.scandir(resolved) as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                    found.append(describe(context.root.relative(entry.path), status, entry.path))
+                except FileNotFoundError:
+                    continue  # removed while we looked
+    except OSError as error:
+        raise failure_of_os_error(error, named) from error
+    found.sort(key=lambda info: os.fsencode(info[0]))
+    return {"entries": found}, b""
+
+
+def realpath(context: Context, arguments: Dict[str, Any]) -> Reply:
+    resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
+    return {"path": context.root.relative(resolved), "absolute": resolved}, b""
+
+
+def read(context: Context, arguments: Dict[str, Any]) -> Reply:
+    """A regular file's bytes from ``offset``, at most ``limit``; sent in pieces, so any size is bounded here."""
+    named, limit = arguments["path"], arguments.get("limit")
+    resolved = context.root.resolve(named, arguments.get("outside", False))
+    fd = _open_regular(resolved, named)
+    try:
+        os.lseek(fd, arguments.get("offset", 0), os.SEEK_SET)
+        left = limit if limit is not None else 1 << 62
+        previous = b""
+        while left:
+            piece = os.read(fd, min(left, 1 << 18))
+            if not piece:
+                break
+            if previous:
+                context.call.send(previous)
+            previous = piece
+            left -= len(piece)
+        return {"info": describe(context.root.relative(resolved), os.fstat(fd), resolved)}, previous
+    except OSError as error:
+        raise failure_of_os_error(error, named) from error
+    finally:
+        os.close(fd)
+
+
+def _open_regular(resolved: str, named: str) -> int:
+    try:
+        # Not blocking, so that a FIFO without a writer cannot hold the call.
+        fd = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise failure_of_os_error(error, named) from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise failure_of_os_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), named)
+    raise GuestFailure(
+        "NOT_A_REGULAR_FILE", "%s is not a regular file" % display(named), path=named, error_number=errno.ENXIO
+    )
+
+
+def write(context: Context, arguments: Dict[str, Any]) -> Reply:
+    named = arguments["path"]
+    resolved = context.root.resolve(named, arguments.get("outside", False))
+
+    def arriving() -> Any:
+        while True:
+            piece = context.call.receive()
+            if not piece:
+                return
+            yield piece
+
+    with context.locks.holding(resolved):
+        status = storing.store(
+            resolved,
+            arriving(),
+            expected=arguments.get("expected"),
+            mode=arguments.get("mode"),
+            make_parents=arguments.get("make_parents", True),
+            named=named,
+        )
+    return {"info": describe(context.root.relative(resolved), status, resolved)}, b""
+
+
+def make_dir(context: Context, arguments: Dict[str, Any]) -> Reply:
+    named = arguments["path"]
+    resolved = context.root.resolve(named, arguments.get("outside", False))
+    try:
+        os.makedirs(resolved, exist_ok=True)
+    except FileExistsError as error:
+        raise GuestFailure(
+            "FILE_EXISTS", "%s is a file" % display(named), path=named, error_number=errno.EEXIST
+        ) from error
+    except OSError as error:
+        raise failure_of_os_error(error, named) from error
+    return {"info": _lstat(context.root, resolved, named)}, b""
+
+
+def move(context: Context, arguments: Dict[str, Any]) -> Reply:
+    """Rename within the environment; an existing file at the new place is replaced."""
+    outside = arguments.get("outside", False)
+    source = context.root.resolve(arguments["path"], outside, follow_last=False)
+    target = context.root.resolve(arguments["to"], outside, follow_last=False)
+    _refuse_root(context.root, source, arguments["path"])
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(source, target)
+    except OSError as error:
+        raise failure_of_os_error(error, error.filename and arguments["path"]) from error
+    return {"info": _lstat(context.root, target, arguments["to"])}, b""
+
+
+def remove(context: Context, arguments: Dict[str, Any]) -> Reply:
+    """Remove files, links (not what they point to) and directories with everything below."""
+    outside = arguments.get("outside", False)
+    removed = 0
+    for named in arguments["paths"]:
+        if context.call.cancelled.is_set():
+            raise CallCancelled
+        resolved = context.root.resolve(named, outside, follow_last=False)
+        _refuse_root(context.root, resolved, named)
+        try:
+            remove_tree(resolved)
+            removed += 1
+        except FileNotFoundError as error:
+            if not arguments.get("missing_ok", False):
+                raise failure_of_os_error(error, named) from error
+        except OSError as error:
+            raise failure_of_os_error(error, named) from error
+    return {"removed": removed}, b""
+
+
+def remove_tree(resolved: str) -> None:
+    """Remove one path and, for a directory, everything below it, read-only directories included."""
+    if not stat.S_ISDIR(os.lstat(resolved).st_mode):
+        os.unlink(resolved)
+        return
+
+    def unlock(function: Any, path: str, information: Any) -> None:
+        parent = os.path.dirname(path)
+        for directory in (parent, path):
+            if directory.startswith(resolved) and not os.path.islink(directory) and os.path.isdir(directory):
+                os.chmod(directory, 0o700)
+        if function in (os.unlink, os.rmdir):
+            function(path)
+        else:
+            shutil.rmtree(path)
+
+    shutil.rmtree(resolved, onerror=unlock)
+
+
+def _refuse_root(root: Root, resolved: str, named: str) -> None:
+    if resolved == root.path:
+        raise GuestFailure("INVALID_ARGUMENTS", "%s is the workspace itself" % display(named), path=named, error_number=errno.EINVAL)
+
+
+def _lstat(root: Root, resolved: str, named: str) -> List[Any]:
+    try:
+        return describe(root.relative(resolved), os.lstat(resolved), resolved)
+    except OSError as error:
+        raise failure_of_os_error(error, named) from error

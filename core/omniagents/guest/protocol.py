@@ -1,0 +1,131 @@
+"""Frames between host and guest: a JSON header and a raw payload, on a byte stream or as lines of text.
+
+Raw carrier: two big-endian 32-bit lengths, the header as ASCII JSON, the payload.
+Text carrier (for channels that carry only text): the same bytes, base64, one frame a line.
+
+Headers, host to guest:
+    ``{"type": "start", ...}``                              once, see ``server``
+    ``{"type": "call", "id", "op", "args", "more"}``        payload: the first piece of the call's input
+    ``{"type": "data", "id", "more"}``                      payload: the next piece; ``more`` false ends it
+    ``{"type": "credit", "id", "bytes"}``                   the guest may send that much more of this call's output
+    ``{"type": "cancel", "id"}``  ``{"type": "ping"}``
+and guest to host:
+    ``{"type": "hello", ...}``                              once
+    ``{"type": "data", "id", "stream"?}``                   payload: the next piece of output
+    ``{"type": "reply", "id", "value"}``                    payload: the last piece; ends the call
+    ``{"type": "refusal", "id", "failure"}``                ends the call
+    ``{"type": "credit", "id", "bytes"}``  ``{"type": "pong"}``
+
+Each direction of each call starts with ``WINDOW`` bytes of credit, so neither side buffers
+without bound and one call cannot starve another.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from typing import Any, Dict, List, Tuple
+
+__all__ = ["CHUNK", "MAX_HEADER", "MAX_PAYLOAD", "PREAMBLE", "WINDOW", "FrameError", "FrameReader", "encode", "pieces"]
+
+MAX_PAYLOAD = 1 << 20
+MAX_HEADER = 1 << 20  # what the host accepts; the guest trusts the host with MAX_REQUEST_HEADER
+MAX_REQUEST_HEADER = 32 << 20
+CHUNK = 1 << 18
+WINDOW = 1 << 22
+
+# The guest's first bytes, followed by the nonce the host chose and a newline: whatever a login
+# shell or a wrapper printed before is noise.
+PREAMBLE = b"\nOMNIAGENTS-GUEST "
+
+_LENGTHS = struct.Struct(">II")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
+
+Frame = Tuple[Dict[str, Any], bytes]
+
+
+class FrameError(Exception):
+    """The other side sent bytes that are not a frame, or one over the limits."""
+
+
+def encode(header: Dict[str, Any], payload: bytes = b"", text: bool = False) -> bytes:
+    """The bytes of one frame."""
+    head = _ENCODER.encode(header).encode("ascii")
+    frame = b"".join((_LENGTHS.pack(len(head), len(payload)), head, payload))
+    return base64.b64encode(frame) + b"\n" if text else frame
+
+
+def pieces(payload: bytes, size: int = CHUNK) -> List[bytes]:
+    """``payload`` in pieces of at most ``size`` bytes; one empty piece for nothing."""
+    view = memoryview(payload)
+    return [bytes(view[start : start + size]) for start in range(0, len(payload), size)] or [b""]
+
+
+class FrameReader:
+    """Turns arriving bytes into frames; the same bytes give the same frames however they are cut.
+
+    Raises from ``feed``:
+        FrameError: The bytes cannot be a frame. Nothing after that can be trusted: close the stream.
+    """
+
+    def __init__(self, text: bool = False, max_header: int = MAX_HEADER, max_payload: int = MAX_PAYLOAD) -> None:
+        self._text = text
+        self._max_header = max_header
+        self._max_payload = max_payload
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> List[Frame]:
+        self._buffer += data
+        return self._lines() if self._text else self._frames(self._buffer)
+
+    @property
+    def is_between_frames(self) -> bool:
+        return not self._buffer
+
+    def _lines(self) -> List[Frame]:
+        frames: List[Frame] = []
+        end = self._buffer.rfind(b"\n")
+        if end < 0:
+            if len(self._buffer) > (self._max_header + self._max_payload) * 3 // 2:
+                raise FrameError("a line of more than %d bytes" % len(self._buffer))
+            return frames
+        complete = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        for line in complete.split(b"\n"):
+            try:
+                frame = bytearray(base64.b64decode(line.strip(), validate=True))
+            except binascii.Error as error:
+                raise FrameError("not base64: %r" % line[:80]) from error
+            frames += self._frames(frame)
+            if frame:
+                raise FrameError("a line with part of a frame")
+        return frames
+
+    def _frames(self, buffer: bytearray) -> List[Frame]:
+        frames: List[Frame] = []
+        position = 0
+        while len(buffer) - position >= _LENGTHS.size:
+            header_size, payload_size = _LENGTHS.unpack_from(buffer, position)
+            if header_size > self._max_header or payload_size > self._max_payload:
+                raise FrameError("a frame of %d + %d bytes is over the limit" % (header_size, payload_size))
+            start = position + _LENGTHS.size
+            end = start + header_size + payload_size
+            if len(buffer) < end:
+                break
+            head = bytes(buffer[start : start + header_size])
+            frames.append((_parse(head), bytes(buffer[start + header_size : end])))
+            position = end
+        del buffer[:position]
+        return frames
+
+
+def _parse(head: bytes) -> Dict[str, Any]:
+    try:
+        header = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("a header that is not JSON: %r" % head[:80]) from error
+    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
+        raise FrameError("a header without a type: %r" % head[:80])
+    return header

@@ -1,0 +1,360 @@
+"""The guest's loop: frames in, operations to workers, processes watched, replies out.
+
+``main`` is called by the loader with the stream on descriptors 0 and 1. The first frame is
+``{"type": "start", "root", "aliases", "create", "environment", "session", "previous"}``; the answer
+is ``hello``, or a refusal with id 0. When the stream ends, everything that was started is killed.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import queue
+import selectors
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Deque, Dict, List, Tuple
+
+from . import kernel, operations, protocol
+from .context import Call, CallCancelled, Context, PathLocks
+from .failure import GuestFailure, failure_of_os_error
+from .launch import which
+from .process import Processes
+from .root import Root
+
+__all__ = ["PROTOCOL_VERSION", "main"]
+
+PROTOCOL_VERSION = 1
+_FIRST_WORKERS = 2
+_MOST_WORKERS = 16
+
+
+class _Channel:
+    """The stream to the host: whole frames from any thread."""
+
+    def __init__(self, fd: int, text: bool) -> None:
+        self._fd = fd
+        self._text = text
+        self._lock = threading.Lock()
+
+    def send(self, header: Dict[str, Any], payload: bytes = b"") -> None:
+        data = memoryview(protocol.encode(header, payload, self._text))
+        try:
+            with self._lock:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+        except OSError:
+            # The host is gone; the loop learns it as it would from any order to stop.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _LiveCall(Call):
+    """A call over the channel, with both directions' credit."""
+
+    def __init__(
+        self, call_id: int, channel: _Channel, first: bytes, more: bool, forget: Callable[[int], object]
+    ) -> None:
+        self.id = call_id
+        self._forget = forget
+        self.cancelled = threading.Event()
+        self.credit = protocol.WINDOW
+        self._channel = channel
+        self._changed = threading.Condition()
+        self._input: Deque[bytes] = collections.deque([first] if first else [])
+        self._input_ended = not more
+        self._ungranted = 0
+
+    def receive(self) -> bytes:
+        with self._changed:
+            while not self._input and not self._input_ended and not self.cancelled.is_set():
+                self._changed.wait()
+            if self.cancelled.is_set():
+                raise CallCancelled
+            piece = self._input.popleft() if self._input else b""
+        self.grant(len(piece))
+        return piece
+
+    def send(self, data: bytes) -> None:
+        for piece in protocol.pieces(data):
+            with self._changed:
+                while self.credit < len(piece) and not self.cancelled.is_set():
+                    self._changed.wait()
+                if self.cancelled.is_set():
+                    raise CallCancelled
+                self.credit -= len(piece)
+            self._channel.send({"type": "data", "id": self.id}, piece)
+
+    def send_now(self, data: bytes, stream: int) -> None:
+        """Send without waiting: the loop asks for no more than ``credit`` allows."""
+        self.credit -= len(data)
+        self._channel.send({"type": "data", "id": self.id, "stream": stream}, data)
+
+    def send_event(self, header: Dict[str, Any]) -> None:
+        self._channel.send({**header, "id": self.id})
+
+    def grant(self, taken: int) -> None:
+        """Let the host send as much again as was taken; small amounts are saved up."""
+        self._ungranted += taken
+        if self._ungranted >= protocol.CHUNK and not self._input_ended:
+            self._channel.send({"type": "credit", "id": self.id, "bytes": self._ungranted})
+            self._ungranted = 0
+
+    def reply(self, value: Dict[str, Any], payload: bytes) -> None:
+        if len(payload) > protocol.MAX_PAYLOAD:
+            self.send(payload)
+            payload = b""
+        self._forget(self.id)
+        self._channel.send({"type": "reply", "id": self.id, "value": value}, payload)
+
+    def refuse(self, failure: GuestFailure) -> None:
+        self._forget(self.id)
+        self._channel.send({"type": "refusal", "id": self.id, "failure": failure.as_header()})
+
+    def arrived(self, data: bytes, more: bool) -> None:
+        with self._changed:
+            if data:
+                self._input.append(data)
+            self._input_ended = self._input_ended or not more
+            self._changed.notify_all()
+
+    def credited(self, amount: int) -> None:
+        with self._changed:
+            self.credit += amount
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        with self._changed:
+            self.cancelled.set()
+            self._changed.notify_all()
+
+
+class _Workers:
+    """Threads that answer operations; two from the start, so that a full process table stops nothing."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._idle = 0
+        self._count = 0
+        self._lock = threading.Lock()
+        for _ in range(_FIRST_WORKERS):
+            self._grow()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._idle and self._count < _MOST_WORKERS:
+                # At the limit of threads those there are will get to it.
+                with contextlib.suppress(RuntimeError):
+                    self._grow()
+            self._idle -= 1
+        self._jobs.put(job)
+
+    def _grow(self) -> None:
+        threading.Thread(target=self._work, daemon=True).start()
+        self._count += 1
+        self._idle += 1
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            with self._lock:
+                self._idle += 1
+
+
+class _Server:
+    def __init__(self, source: int, channel: _Channel, reader: protocol.FrameReader, start: Dict[str, Any]) -> None:
+        self._source = source
+        self._channel = channel
+        self._reader = reader
+        self._root = Root(start["root"], tuple(start.get("aliases", ())))
+        self._locks = PathLocks()
+        self._calls: Dict[int, _LiveCall] = {}
+        self._workers = _Workers()
+        self._selector = selectors.DefaultSelector()
+        self._alias_directory: str | None = None
+        self.environment = self._command_environment(start)
+        self._processes = Processes(self._root, self._selector, self.environment, self._workers.submit)
+        self._wake_read, wake_write = os.pipe()
+        for fd in (self._wake_read, wake_write):
+            os.set_blocking(fd, False)
+        # A handler, even an empty one, is what makes SIGCHLD write to the wake-up descriptor.
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+
+    def run(self, early: List[protocol.Frame]) -> None:
+        """Serve until the stream ends; ``early`` came in together with the start frame."""
+        for header, payload in early:
+            self._handle(header, payload)
+        self._selector.register(self._source, selectors.EVENT_READ, self._receive)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
+        self._is_open = True
+        while self._is_open:
+            for key, _ in self._selector.select(self._processes.seconds_to_next_deadline()):
+                # An earlier callback of this round may have dropped it.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
+            self._processes.expire()
+
+    def stop(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._processes.stop()
+        if self._alias_directory is not None:
+            for name in os.listdir(self._alias_directory):
+                os.unlink(os.path.join(self._alias_directory, name))
+            os.rmdir(self._alias_directory)
+
+    def hello(self, is_subreaper: bool) -> Dict[str, Any]:
+        return {
+            "type": "hello",
+            "protocol": PROTOCOL_VERSION,
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "system": sys.platform,
+            "root": self._root.path,
+            "guest": [os.getpid(), kernel.process_start(os.getpid())],
+            "user": os.geteuid(),
+            "cpus": os.cpu_count() or 1,
+            "subreaper": is_subreaper,
+            "clock_ns": time.time_ns(),
+        }
+
+    def _command_environment(self, start: Dict[str, Any]) -> Dict[str, str]:
+        environment = {**os.environ, **start.get("environment", {}), "OMNIAGENTS_SESSION": start["session"]}
+        path = environment.get("PATH") or os.defpath
+        missing = [name for name in ("python", "python3") if which(name, path) is None]
+        if missing:
+            environment["PATH"] = path + os.pathsep + self._make_aliases(missing, path)
+        return environment
+
+    def _make_aliases(self, names: List[str], path: str) -> str:
+        """A private directory where ``names`` are this environment's Python."""
+        python = which("python3", path) or os.path.realpath(sys.executable)
+        name = "omniagents-" + os.urandom(8).hex()
+        self._alias_directory = os.path.join(os.environ.get("TMPDIR") or "/tmp", name)
+        os.mkdir(self._alias_directory, 0o755)
+        for name in names:
+            os.symlink(python, os.path.join(self._alias_directory, name))
+        return self._alias_directory
+
+    def _receive(self) -> None:
+        data = os.read(self._source, 1 << 20)
+        if not data:
+            self._is_open = False
+            return
+        for header, payload in self._reader.feed(data):
+            self._handle(header, payload)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 512):
+                pass
+        self._processes.collect()
+
+    def _handle(self, header: Dict[str, Any], payload: bytes) -> None:
+        kind = header["type"]
+        if kind == "ping":
+            self._channel.send({"type": "pong"})
+            return
+        call_id = header["id"]
+        if kind == "call":
+            self._calls[call_id] = call = _LiveCall(call_id, self._channel, payload, header["more"], self._forget)
+            self._begin(call, header, payload)
+            return
+        call = self._calls.get(call_id)
+        if call is None:
+            return  # answered while the frame was on its way
+        if kind == "data":
+            call.arrived(payload, header["more"])
+            self._processes.feed(call_id, payload, header["more"])
+        elif kind == "credit":
+            call.credited(header["bytes"])
+            self._processes.resume(call_id)
+        elif kind == "cancel":
+            call.cancel()
+            self._processes.cancel(call_id)
+
+    def _begin(self, call: _LiveCall, header: Dict[str, Any], payload: bytes) -> None:
+        name, arguments = header["op"], header["args"]
+        if name not in ("run", "signal"):
+            self._workers.submit(lambda: self._operate(call, name, arguments))
+            return
+        try:
+            if name == "run":
+                self._processes.start(call, arguments, payload, header["more"])
+            else:
+                self._processes.signal(arguments["call"], arguments["signal"])
+                call.reply({}, b"")
+        except GuestFailure as failure:
+            call.refuse(failure)
+        except OSError as error:
+            call.refuse(failure_of_os_error(error))
+
+    def _operate(self, call: _LiveCall, name: str, arguments: Dict[str, Any]) -> None:
+        try:
+            context = Context(self._root, call, self._locks, self.environment)
+            value, payload = operations.find(name)(context, arguments)
+            call.reply(value, payload)
+        except GuestFailure as failure:
+            call.refuse(failure)
+        except OSError as error:
+            call.refuse(failure_of_os_error(error))
+        except CallCancelled:
+            call.refuse(GuestFailure("CANCELLED", "the call was given up"))
+        except MemoryError:
+            call.refuse(GuestFailure("FILE_TOO_LARGE", "the environment has not enough memory for this; ask for less at once"))
+        except Exception:
+            import traceback
+
+            call.refuse(GuestFailure("INTERNAL", "defect in the guest's %s:\n%s" % (name, traceback.format_exc(limit=-8))))
+
+    def _forget(self, call_id: int) -> None:
+        self._calls.pop(call_id, None)
+
+
+def _read_start(source: int, reader: protocol.FrameReader) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
+    while True:
+        data = os.read(source, 1 << 16)
+        if not data:
+            sys.exit(0)
+        frames = reader.feed(data)
+        if frames:
+            return frames[0][0], frames[1:]
+
+
+def main(text: bool, nonce: str) -> None:
+    """Serve the stream on descriptors 0 and 1 until it ends; does not return."""
+    # What is printed by accident must not reach the host as frames.
+    source, sink = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    kernel.protect_guest()
+    os.write(sink, protocol.PREAMBLE + nonce.encode() + b"\n")
+    channel = _Channel(sink, text)
+    reader = protocol.FrameReader(text, protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD)
+    start, early = _read_start(source, reader)
+    try:
+        if start.get("create"):
+            os.makedirs(start["root"], exist_ok=True)
+        if not os.path.isdir(start["root"]):
+            raise GuestFailure("NOT_A_DIRECTORY", "the workspace %s is not a directory of this environment" % start["root"])
+        is_subreaper = kernel.subreaper()
+        if start.get("previous") is not None:
+            kernel.sweep(b"OMNIAGENTS_SESSION=" + start["session"].encode(), tuple(start["previous"]))
+        server = _Server(source, channel, reader, start)
+    except (GuestFailure, OSError) as error:
+        failure = error if isinstance(error, GuestFailure) else failure_of_os_error(error, start["root"])
+        channel.send({"type": "refusal", "id": 0, "failure": failure.as_header()})
+        sys.exit(1)
+    try:
+        channel.send(server.hello(is_subreaper))
+        server.run(early)
+    except SystemExit:
+        pass  # told to stop: on to the orderly end
+    finally:
+        server.stop()
+    # Daemon threads may hold locks the interpreter's own exit would wait for.
+    os._exit(0)

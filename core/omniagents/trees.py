@@ -1,0 +1,165 @@
+"""Host side of streamed trees: the guest's archive format, scans and their checks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from omniagents.errors import GuestCallError
+from omniagents.guest import archive
+from omniagents.records import ExportedEntry, FileInfo, FileKind, ImportEntry
+
+__all__ = ["decode_export", "decode_scan", "decode_statuses", "encode_import", "file_info"]
+
+_KINDS: tuple[FileKind, ...] = ("file", "directory", "link", "other")
+_PROBLEMS = (None, "changed", "vanished", "unreadable")
+_MAX_NAME = 1 << 16
+_PIECE = 1 << 18
+
+
+def file_info(fields: Sequence[Any]) -> FileInfo:
+    """Check what the guest says of one path; its word is good for its own files only."""
+    path, kind, size, mode, mtime_ns, ctime_ns, inode, target = fields
+    if kind not in _KINDS or not isinstance(path, str) or not (target is None or isinstance(target, str)):
+        raise TypeError(f"not a file's description: {fields!r:.200}")
+    return FileInfo(path, kind, int(size), int(mode) & 0o7777, int(mtime_ns), int(ctime_ns), int(inode), target)
+
+
+def decode_scan(pieces: Iterator[bytes]) -> Iterator[FileInfo]:
+    """Entries from a scan's stream of JSON lines, each a batch."""
+    pending = b""
+    for piece in pieces:
+        *lines, pending = (pending + piece).split(b"\n")
+        for line in lines:
+            yield from map(file_info, json.loads(line))
+    if pending:
+        raise ValueError("a scan that ends in the middle of a batch")
+
+
+class _Reader:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._buffer = b""
+        self._position = 0
+
+    def exactly(self, count: int) -> bytes:
+        if len(self._buffer) - self._position < count:
+            parts = [self._buffer[self._position :]]
+            missing = count - len(parts[0])
+            while missing > 0:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise ValueError("an export that ends in the middle of an entry")
+                parts.append(piece)
+                missing -= len(piece)
+            self._buffer, self._position = b"".join(parts), 0
+        start = self._position
+        self._position += count
+        return self._buffer[start : self._position]
+
+    def is_at_end(self) -> bool:
+        while self._position == len(self._buffer):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return True
+            self._buffer, self._position = piece, 0
+        return False
+
+
+def decode_export(pieces: Iterator[bytes], expected: Sequence[str]) -> Iterator[ExportedEntry]:
+    """Entries of an export: exactly the ``expected`` paths in their order, or a lying guest.
+
+    Raises:
+        GuestCallError: The stream is not what was asked for.
+    """
+    reader = _Reader(pieces)
+    try:
+        for wanted in expected:
+            entry = _entry(reader, wanted)
+            yield entry
+            for _ in entry.chunks:  # whatever the consumer left
+                continue
+        if not reader.is_at_end():
+            raise ValueError("an export with entries nobody asked for")
+    except (ValueError, IndexError) as error:
+        raise GuestCallError(f"the guest sent a broken export: {error}", code="INTERNAL") from error
+
+
+def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
+    kind, mode, size, mtime, ctime, inode, path_length, target_length = archive.HEADER.unpack(
+        reader.exactly(archive.HEADER.size)
+    )
+    if max(path_length, target_length) > _MAX_NAME:
+        raise ValueError(f"a name of {max(path_length, target_length)} bytes")
+    path = os.fsdecode(reader.exactly(path_length))
+    target = os.fsdecode(reader.exactly(target_length))
+    if path != wanted:
+        raise ValueError(f"{path!r} where {wanted!r} was asked for")
+    info = FileInfo(
+        path, _KINDS[kind], size, mode & 0o7777, mtime, ctime, inode, target if kind == archive.LINK else None
+    )
+    entry = ExportedEntry(info, iter(()))
+    if kind == archive.FILE:
+        entry.chunks = _chunks(reader, entry, size)
+    return entry
+
+
+def _chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]:
+    total = 0
+    while True:
+        (length,) = archive.LENGTH.unpack(reader.exactly(archive.LENGTH.size))
+        if not length:
+            break
+        total += length
+        if length > _PIECE or total > size:
+            raise ValueError(f"{entry.info.path!r}: more content than the {size} bytes stated")
+        yield reader.exactly(length)
+    problem = reader.exactly(1)[0]
+    entry.problem = _PROBLEMS[problem]
+    if problem == archive.CONSISTENT and total != size:
+        raise ValueError(f"{entry.info.path!r}: {total} bytes where {size} were stated")
+
+
+def encode_import(entries: Iterable[ImportEntry], remove: Sequence[str], send: Callable[[bytes], None]) -> list[str]:
+    """Send the stream of an import in pieces; returns the paths in order."""
+    names = b"\0".join(os.fsencode(path) for path in remove)
+    pending, size = [archive.LENGTH.pack(len(names)), names], len(names)
+    paths = []
+    for entry in entries:
+        paths.append(entry.info.path)
+        for part in _encoded(entry):
+            pending.append(part)
+            size += len(part)
+            if size >= _PIECE:
+                send(b"".join(pending))
+                pending, size = [], 0
+    send(b"".join(pending))
+    return paths
+
+
+def _encoded(entry: ImportEntry) -> Iterator[bytes]:
+    info = entry.info
+    path, target = os.fsencode(info.path), os.fsencode(info.target or "")
+    kind = _KINDS.index(info.kind)
+    yield archive.HEADER.pack(kind, info.mode, info.size, info.mtime_ns, 0, 0, len(path), len(target)) + path + target
+    if info.kind != "file":
+        return
+    for chunk in entry.chunks:
+        for start in range(0, len(chunk), _PIECE):
+            piece = chunk[start : start + _PIECE]
+            yield archive.LENGTH.pack(len(piece))
+            yield piece
+    yield archive.LENGTH.pack(0) + b"\0"
+
+
+def decode_statuses(data: bytes, entries: Sequence[tuple[str, FileKind, str | None]]) -> list[FileInfo]:
+    """What ``import`` says of each entry it made."""
+    if len(data) != archive.STATUS.size * len(entries):
+        raise GuestCallError("the guest answered for another number of entries than it was sent", code="INTERNAL")
+    statuses = archive.STATUS.iter_unpack(data)
+    return [
+        FileInfo(path, kind, size, mode, mtime, ctime, inode, target)
+        for (path, kind, target), (inode, size, mtime, ctime, mode) in zip(entries, statuses, strict=True)
+    ]
