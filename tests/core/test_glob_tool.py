@@ -232,8 +232,9 @@ def test_case_is_ignored_in_directories_too(backend, make):
 
 def test_odd_names_are_found_and_shown_printable(backend, workspace_root):
     for name in (b"a\nb.py", b"\xff.py", b"-x.py"):
-        with open(os.path.join(os.fsencode(workspace_root), name), "wb"):
-            os.utime(os.path.join(os.fsencode(workspace_root), name), (OLD, OLD))
+        target = workspace_root / os.fsdecode(name)
+        target.touch()
+        os.utime(target, (OLD, OLD))
     content = GlobTool(backend).execute(pattern="*.py").content
     assert content == "Found 3 files matching '*.py':\n-x.py\na\\nb.py\n\\xff.py"
 

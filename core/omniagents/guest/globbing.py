@@ -180,7 +180,8 @@ def _normal(pattern: str, prefix: str, named: str) -> str:
     for part in (prefix + pattern).split("/"):
         if part == "..":
             if not kept:
-                message = "the pattern %s leads outside the workspace; patterns start at the workspace." % display(named)
+                message = "the pattern %s leads outside the workspace; patterns start at the workspace."
+                message %= display(named)
                 raise GuestFailure("PATH_OUTSIDE_WORKSPACE", message, path=named)
             kept.pop()
         elif part not in ("", "."):

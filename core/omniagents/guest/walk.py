@@ -75,10 +75,14 @@ class Skipped:
         names = self._names.setdefault(reason, [])
         names.extend(paths[: _NAMES_KEPT - len(names)])
 
+    def total(self) -> int:
+        """How many paths were counted."""
+        return sum(self._counts.values())
+
     def as_json(self) -> Dict[str, Dict[str, Any]]:
         """``{reason: {"count": n, "names": [up to five paths]}}``, reasons sorted."""
         reasons = sorted(self._counts)
-        return {reason: {"count": self._counts[reason], "names": self._names[reason]} for reason in reasons}
+        return {reason: {"count": self._counts[reason], "names": self._names[reason][:]} for reason in reasons}
 
 
 # Called with a path, its kind, and why it is passed over: a rule's text is not computed unless asked for.
