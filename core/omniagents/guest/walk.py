@@ -198,14 +198,14 @@ def open_path(absolute: str, flags: int) -> int:
         return os.open(name, flags, dir_fd=directory)
 
 
-def _lstat(absolute: str) -> os.stat_result:
+def _stat(absolute: str, *, follow_symlinks: bool = True) -> os.stat_result:
     try:
-        return os.lstat(absolute)
+        return os.stat(absolute, follow_symlinks=follow_symlinks)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
     with _parent_opened(absolute) as (directory, name):
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=follow_symlinks)
 
 
 def _readlink(absolute: str) -> str:
@@ -359,7 +359,7 @@ def iter_files(
 def target_kind(absolute: str) -> str:
     """``file`` for a link to a regular file, else the reason why it is passed over."""
     try:
-        mode = os.stat(absolute).st_mode
+        mode = _stat(absolute).st_mode
     except OSError:
         return "broken links"
     if stat.S_ISREG(mode):
@@ -455,7 +455,7 @@ def _status_of(absolute: str, error: OSError) -> os.stat_result | None:
     if error.errno != errno.ENAMETOOLONG:
         return None
     try:
-        return _lstat(absolute)
+        return _stat(absolute, follow_symlinks=False)
     except OSError:
         return None
 
