@@ -19,16 +19,18 @@ def check_project_id(project_id: object) -> str:
     if not isinstance(project_id, str):
         raise InvalidProjectIdError(f"a project id is a string, not {type(project_id).__name__}: {project_id!r}")
     if not project_id or len(project_id) > 200:
-        raise InvalidProjectIdError(f"a project id has 1 to 200 characters; this one has {len(project_id)}: {project_id!r:.80}")
+        raise InvalidProjectIdError(
+            f"a project id has 1 to 200 characters; this one has {len(project_id)}: {project_id!r:.80}"
+        )
     try:
         project_id.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidProjectIdError(f"a project id must be valid Unicode text, without lone surrogates: {project_id!r}") from None
+        raise InvalidProjectIdError(f"a project id must be valid Unicode, no lone surrogates: {project_id!r}") from None
     return project_id
 
 
 def encode_project_id(project_id: str) -> str:
-    """A name for directories, containers, branches and objects: ``alice-6c9a1f…``, lower-case letters, digits and ``-``.
+    """A name for directories, containers, branches, objects: ``alice-6c9a1f…``, lower-case letters, digits, ``-``.
 
     A readable start, then 128 bits of SHA-256 over the exact id: as good as injective
     (``a_b``, ``a-b``, ``A-b`` and ``../x`` all differ), at most 73 characters.

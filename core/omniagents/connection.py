@@ -17,7 +17,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 from omniagents.errors import BackendStartError, GuestCallError
 from omniagents.guest import loader, protocol
@@ -34,7 +34,7 @@ _DEFAULT_MAX_REPLY = 256 << 20
 
 
 class ByteStream(ABC):
-    """A duplex stream of raw bytes to a process inside an environment. ``read`` and ``write`` are used by one thread each."""
+    """A duplex stream of raw bytes to a process inside an environment; one thread reads, one writes."""
 
     @abstractmethod
     def read(self) -> bytes:
@@ -46,7 +46,7 @@ class ByteStream(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the stream and the process; idempotent, from any thread. A blocked ``read`` or ``write`` returns or raises."""
+        """End the stream and the process, from any thread; idempotent. A blocked ``read`` or ``write`` ends."""
 
     def diagnostics(self) -> str:
         """What the process printed on its standard error, for messages; the last 4 KiB at most."""
@@ -387,9 +387,9 @@ def new_nonce() -> str:
 class _Watchdog(threading.Thread):
     """One thread a process asks every silent guest whether it lives."""
 
-    _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-    _lock = threading.Lock()
-    _running: _Watchdog | None = None
+    _connections: ClassVar[weakref.WeakSet[Connection]] = weakref.WeakSet()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _running: ClassVar[_Watchdog | None] = None
 
     @classmethod
     def watch(cls, connection: Connection) -> None:

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omniagents.connection import ByteStream, Connection, ConnectionLost, PendingCall, connect, new_nonce
-from omniagents.errors import BackendError, BackendNotStartedError, BackendUnavailableError, GuestDiedError, OmniagentsError
+from omniagents.errors import (
+    BackendError,
+    BackendNotStartedError,
+    BackendUnavailableError,
+    GuestDiedError,
+    OmniagentsError,
+)
 from omniagents.guest import loader
 
 __all__ = ["GuestLink"]

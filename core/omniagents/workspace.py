@@ -23,7 +23,13 @@ from omniagents.connection import PendingCall
 from omniagents.errors import GuestCallError, PathOutsideWorkspaceError, WriteConflictError
 from omniagents.link import GuestLink
 from omniagents.records import (
-    CommandResult, ExportedEntry, FileInfo, ImportEntry, LeftOut, Match, Reply, Scan,
+    CommandResult,
+    ExportedEntry,
+    FileInfo,
+    ImportEntry,
+    LeftOut,
+    Reply,
+    Scan,
 )  # fmt: skip
 
 __all__ = ["Process", "Workspace"]
@@ -267,6 +273,21 @@ class Workspace:
 
     def _ask(self, operation: str, decode: Callable[[Reply], T], **arguments: Any) -> _Answer[T]:
         return _Answer(self.request(operation, arguments), decode)
+
+    def _glob(
+        self, pattern: str, *, path: str = ".", case_sensitive: bool = False, ignore: bool = True
+    ) -> _Answer[Sequence[str]]:
+        """Files that match, ordered and capped as the tool ``glob`` does; ``ignore=False`` finds ignored ones too."""
+        return self._ask(
+            "glob",
+            lambda reply: [str(found) for found in reply.value["paths"]],
+            pattern=pattern,
+            path=path,
+            case_sensitive=case_sensitive,
+            respect_git_ignore=ignore,
+        )
+
+    glob, aglob = _twins(_glob)
 
     def scan(self, path: str = ".", *, exclude: Sequence[str] = (), exclude_file: str | None = None) -> Scan:
         """Every path below a directory with what ``lstat`` says of it.

@@ -14,7 +14,6 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
@@ -24,7 +23,11 @@ from omniagents._ids import check_project_id
 from omniagents.backends.lease import Lease
 from omniagents.connection import ByteStream
 from omniagents.errors import (
-    BackendError, BackendNotStartedError, BackendStartError, BackendUnavailableError, SaveFailedError,
+    BackendError,
+    BackendNotStartedError,
+    BackendStartError,
+    BackendUnavailableError,
+    SaveFailedError,
 )  # fmt: skip
 from omniagents.link import GuestLink
 from omniagents.plugins.manager import notify
@@ -91,7 +94,8 @@ class Backend(ABC):
         self._link: GuestLink | None = None
         self._workspace: Workspace | None = None
         self._checkpoints: _Checkpoints | None = None
-        self._lease = Lease(platformdirs.user_data_path("omniagents") / "leases", f"{type(self).__name__}:{project_id}"[:200])
+        leases = platformdirs.user_data_path("omniagents") / "leases" / type(self).__name__
+        self._lease = Lease(leases, self.project_id)
 
     @abstractmethod
     def _provision(self) -> None:
@@ -317,7 +321,7 @@ class Backend(ABC):
 
 
 class _Checkpoints(threading.Thread):
-    """Saves a running backend every so often. What goes wrong is logged and kept for whoever asks; the next one tries again."""
+    """Saves a running backend every so often. A failure is logged and kept for whoever asks; the next one tries again."""
 
     def __init__(self, backend: Backend, interval_seconds: float) -> None:
         super().__init__(daemon=True, name="omniagents-checkpoints")
@@ -350,7 +354,7 @@ _running: weakref.WeakSet[Backend] = weakref.WeakSet()
 
 @atexit.register
 def _shut_down_all() -> None:
-    """A program that ends without shutdown: save and stop what runs; what cannot be saved is kept for the next start."""
+    """A program ends without shutdown: save and stop what runs; what cannot be saved is kept for the next start."""
     for backend in [*_running]:
         try:
             backend.shutdown()

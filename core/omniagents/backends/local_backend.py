@@ -1,20 +1,17 @@
-"""``local``: the guest as a child process. For development: nothing stands between the code it runs and this machine."""
+"""``local``: the guest as a child process. For development: nothing stands between its code and this machine."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
@@ -22,6 +19,7 @@ from omniagents._ids import encode_project_id
 from omniagents.backends.base import Backend
 from omniagents.connection import ByteStream
 from omniagents.errors import BackendStartError
+from omniagents.guest.removal import remove_tree
 from omniagents.presets.base import Preset
 from omniagents.state.base import StateManager
 
@@ -89,8 +87,8 @@ class LocalBackend(Backend):
         return _ChildStream(argv, inherited)
 
     def _destroy(self) -> None:
-        if self._is_ours:
-            _remove_tree(self._directory)
+        if self._is_ours and self._directory.exists():
+            remove_tree(str(self._directory))
 
 
 class _ChildStream(ByteStream):
@@ -102,8 +100,8 @@ class _ChildStream(ByteStream):
         try:
             self._child = subprocess.Popen(
                 argv,
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.PIPE,
                 env=environment,
                 cwd="/",
@@ -149,23 +147,3 @@ class _ChildStream(ByteStream):
         with pipe:
             while line := pipe.readline(_KEPT_ERROR_BYTES):
                 self._errors.append(line)
-
-
-def _remove_tree(directory: Path) -> None:
-    """Remove a tree, read-only directories included."""
-
-    def unlock(function: Any, path: str, error: BaseException) -> None:
-        if isinstance(error, FileNotFoundError):
-            return
-        for locked in (os.path.dirname(path), path):
-            if stat.S_ISDIR(os.lstat(locked).st_mode):
-                os.chmod(locked, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-
-    if directory.exists():
-        shutil.rmtree(directory, onexc=unlock) if sys.version_info >= (3, 12) else shutil.rmtree(
-            directory, onerror=lambda function, path, info: unlock(function, path, info[1])
-        )

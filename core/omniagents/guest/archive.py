@@ -16,10 +16,24 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .context import Context, Reply
 from .failure import GuestFailure, failure_of_os_error
-from .files import remove_tree
+from .removal import remove_tree
 from .root import Root, display
 
-__all__ = ["CHANGED", "CONSISTENT", "DIRECTORY", "FILE", "HEADER", "LINK", "OTHER", "UNREADABLE", "VANISHED", "export", "import_"]
+__all__ = [
+    "CHANGED",
+    "CONSISTENT",
+    "DIRECTORY",
+    "FILE",
+    "HEADER",
+    "LENGTH",
+    "LINK",
+    "OTHER",
+    "STATUS",
+    "UNREADABLE",
+    "VANISHED",
+    "export",
+    "import_",
+]
 
 HEADER = struct.Struct(">BIqqqQII")
 LENGTH = struct.Struct(">I")

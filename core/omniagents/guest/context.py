@@ -41,7 +41,8 @@ class Call:
         Raises:
             ValueError: It is more than ``limit`` bytes.
         """
-        pieces, total = [], 0
+        pieces: List[bytes] = []
+        total = 0
         while True:
             piece = self.receive()
             if not piece:
@@ -89,7 +90,10 @@ class Context:
     """
 
     def __init__(
-        self, root: Root, call: Call | None = None, locks: PathLocks | None = None,
+        self,
+        root: Root,
+        call: Call | None = None,
+        locks: PathLocks | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root

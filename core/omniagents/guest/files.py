@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from typing import Any, Dict, List
 
 from . import storing
 from .context import CallCancelled, Context, Reply
 from .failure import GuestFailure, failure_of_os_error
+from .removal import remove_tree
 from .root import Root, display
 
 __all__ = ["describe", "exists", "list_entries", "make_dir", "move", "read", "realpath", "remove", "stat_", "write"]
@@ -179,28 +179,11 @@ def remove(context: Context, arguments: Dict[str, Any]) -> Reply:
     return {"removed": removed}, b""
 
 
-def remove_tree(resolved: str) -> None:
-    """Remove one path and, for a directory, everything below it, read-only directories included."""
-    if not stat.S_ISDIR(os.lstat(resolved).st_mode):
-        os.unlink(resolved)
-        return
-
-    def unlock(function: Any, path: str, information: Any) -> None:
-        parent = os.path.dirname(path)
-        for directory in (parent, path):
-            if directory.startswith(resolved) and not os.path.islink(directory) and os.path.isdir(directory):
-                os.chmod(directory, 0o700)
-        if function in (os.unlink, os.rmdir):
-            function(path)
-        else:
-            shutil.rmtree(path)
-
-    shutil.rmtree(resolved, onerror=unlock)
-
-
 def _refuse_root(root: Root, resolved: str, named: str) -> None:
     if resolved == root.path:
-        raise GuestFailure("INVALID_ARGUMENTS", "%s is the workspace itself" % display(named), path=named, error_number=errno.EINVAL)
+        raise GuestFailure(
+            "INVALID_ARGUMENTS", "%s is the workspace itself" % display(named), path=named, error_number=errno.EINVAL
+        )
 
 
 def _lstat(root: Root, resolved: str, named: str) -> List[Any]:

@@ -154,7 +154,7 @@ def _signal(pid: int, number: int) -> None:
 
 def reap() -> List[Tuple[int, int]]:
     """(pid, wait status) of every child of this thread that has ended."""
-    ended = []
+    ended: List[Tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG | _WNOTHREAD)
@@ -166,7 +166,7 @@ def reap() -> List[Tuple[int, int]]:
 
 
 def sweep(marker: bytes, previous: Tuple[int, str] | None) -> None:
-    """Kill what an earlier guest of this session left: itself, if it hangs, and processes with ``marker`` in their environment."""
+    """Kill what an earlier guest of this session left: itself if it hangs, and whoever has ``marker`` as a variable."""
     if previous is not None and previous[1] and process_start(previous[0]) == previous[1]:
         _signal(previous[0], signal.SIGKILL)
     own = os.getpid()

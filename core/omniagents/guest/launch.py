@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Tuple
 
 from . import kernel
 from .failure import GuestFailure, failure_of_os_error
@@ -46,7 +46,7 @@ def launch(root: Root, arguments: Mapping[str, Any], inherited: Mapping[str, str
     """Start the process a ``run`` request asks for, as the leader of its own session.
 
     Args:
-        arguments: ``command`` (str for the shell, list for an argv), ``cwd``, ``outside``, ``env``, ``user``, ``merge``.
+        arguments: ``command`` (str: shell, list: argv), ``cwd``, ``outside``, ``env``, ``user``, ``merge``.
         inherited: What every process of this environment gets; ``env`` adds to it, a null removes.
         has_input: Whether bytes for its standard input will follow.
 
@@ -88,13 +88,17 @@ def _directory(root: Root, arguments: Mapping[str, Any]) -> str:
     directory = root.resolve(named, outside=bool(arguments.get("outside")))
     if not os.path.exists(directory):
         raise GuestFailure(
-            "FILE_NOT_FOUND", "directory %s does not exist; create it first or use another one" % display(named),
-            path=named, error_number=errno.ENOENT,
+            "FILE_NOT_FOUND",
+            "directory %s does not exist; create it first or use another one" % display(named),
+            path=named,
+            error_number=errno.ENOENT,
         )
     if not os.path.isdir(directory):
         raise GuestFailure(
-            "NOT_A_DIRECTORY", "%s is a file; the directory to run in is needed" % display(named),
-            path=named, error_number=errno.ENOTDIR,
+            "NOT_A_DIRECTORY",
+            "%s is a file; the directory to run in is needed" % display(named),
+            path=named,
+            error_number=errno.ENOTDIR,
         )
     return directory
 
@@ -161,7 +165,8 @@ def _identity(user: str | None) -> Callable[[], None]:
         raise GuestFailure("INVALID_ARGUMENTS", "the environment has no user %r" % user) from None
     if os.geteuid() not in (0, account.pw_uid):
         raise GuestFailure(
-            "PERMISSION_DENIED", "only root can run a command as %r; this environment runs as uid %d" % (user, os.geteuid()),
+            "PERMISSION_DENIED",
+            "only root can run a command as %r; this environment runs as uid %d" % (user, os.geteuid()),
             error_number=errno.EPERM,
         )
 
@@ -181,7 +186,9 @@ def _refusal(error: Exception, argv: List[str], directory: str) -> GuestFailure:
     number = getattr(error, "errno", None)
     program = display(str(argv[0]))
     if number == errno.ENOENT:
-        return GuestFailure("FILE_NOT_FOUND", "no program %s in the environment" % program, path=argv[0], error_number=number)
+        return GuestFailure(
+            "FILE_NOT_FOUND", "no program %s in the environment" % program, path=argv[0], error_number=number
+        )
     if number == errno.E2BIG:
         return GuestFailure(
             "INVALID_ARGUMENTS",

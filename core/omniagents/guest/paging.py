@@ -14,8 +14,7 @@ from .failure import GuestFailure
 from .hints import shell_word, tool_call
 from .opening import Opened
 from .root import display
-from .text import _MARKS as MARKS
-from .text import is_binary
+from .text import MARKS, is_binary
 
 __all__ = ["MAX_CHARACTERS", "MAX_LINES", "MAX_LINE_CHARACTERS", "Cut", "Page", "cut_note", "read_page"]
 

@@ -45,6 +45,10 @@ class Root:
         """
         if "\0" in path:
             raise GuestFailure("INVALID_ARGUMENTS", "a path cannot contain a NUL character: %r" % path, path=path)
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            raise GuestFailure("INVALID_ARGUMENTS", "no file can have the name %r" % path) from None
         resolved = self._walk(self._absolute(path), path, follow_last)
         if not outside and not self.contains(resolved):
             raise GuestFailure(

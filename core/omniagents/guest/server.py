@@ -259,8 +259,8 @@ class _Server:
             return
         call_id = header["id"]
         if kind == "call":
-            self._calls[call_id] = call = _LiveCall(call_id, self._channel, payload, header["more"], self._forget)
-            self._begin(call, header, payload)
+            self._calls[call_id] = _LiveCall(call_id, self._channel, payload, header["more"], self._forget)
+            self._begin(self._calls[call_id], header, payload)
             return
         call = self._calls.get(call_id)
         if call is None:
@@ -303,11 +303,12 @@ class _Server:
         except CallCancelled:
             call.refuse(GuestFailure("CANCELLED", "the call was given up"))
         except MemoryError:
-            call.refuse(GuestFailure("FILE_TOO_LARGE", "the environment has not enough memory for this; ask for less at once"))
+            call.refuse(GuestFailure("FILE_TOO_LARGE", "not enough memory in the environment; ask for less at once"))
         except Exception:
             import traceback
 
-            call.refuse(GuestFailure("INTERNAL", "defect in the guest's %s:\n%s" % (name, traceback.format_exc(limit=-8))))
+            trace = traceback.format_exc(limit=-8)
+            call.refuse(GuestFailure("INTERNAL", "defect in the guest's %s:\n%s" % (name, trace)))
 
     def _forget(self, call_id: int) -> None:
         self._calls.pop(call_id, None)
@@ -340,7 +341,7 @@ def main(text: bool, nonce: str) -> None:
         if start.get("create"):
             os.makedirs(start["root"], exist_ok=True)
         if not os.path.isdir(start["root"]):
-            raise GuestFailure("NOT_A_DIRECTORY", "the workspace %s is not a directory of this environment" % start["root"])
+            raise GuestFailure("NOT_A_DIRECTORY", "the workspace %s is not a directory" % start["root"])
         is_subreaper = kernel.subreaper()
         if start.get("previous") is not None:
             kernel.sweep(b"OMNIAGENTS_SESSION=" + start["session"].encode(), tuple(start["previous"]))

@@ -102,7 +102,7 @@ class Spool:
         import tempfile  # slow to import, rarely needed
 
         try:
-            disk = tempfile.TemporaryFile(buffering=0)
+            disk = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close()
         except OSError:
             self._move_to_memory()
             return

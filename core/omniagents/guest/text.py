@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 from typing import NamedTuple
 
-__all__ = ["Decoded", "decode", "is_binary"]
+__all__ = ["MARKS", "Decoded", "decode", "is_binary"]
 
 # Longest first: the UTF-32-LE mark begins with the UTF-16-LE one.
-_MARKS = (
+MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -30,7 +30,7 @@ class Decoded(NamedTuple):
 
 def decode(content: bytes) -> Decoded:
     """Decode by byte-order mark, else as UTF-8, else as Latin-1. Line endings stay as they are."""
-    for mark, encoding in _MARKS:
+    for mark, encoding in MARKS:
         if content.startswith(mark):
             try:
                 return Decoded(content[len(mark) :].decode(encoding), encoding, mark, False)
@@ -44,6 +44,6 @@ def decode(content: bytes) -> Decoded:
 
 def is_binary(content: bytes) -> bool:
     """Whether the first 8 KiB hold a NUL byte and no byte-order mark says UTF-16 or UTF-32 (git's rule, plus marks)."""
-    if any(content.startswith(mark) for mark, _ in _MARKS):
+    if any(content.startswith(mark) for mark, _ in MARKS):
         return False
     return b"\0" in content[:_SNIFFED_BYTES]

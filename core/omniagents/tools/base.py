@@ -162,7 +162,8 @@ class Tool(ABC):
         """Checked arguments, or the result that tells a model which of them is wrong."""
         try:
             # Models send null for what they leave out.
-            return self.Arguments.model_validate({name: value for name, value in arguments.items() if value is not None})
+            given = {name: value for name, value in arguments.items() if value is not None}
+            return self.Arguments.model_validate(given)
         except ValidationError as error:
             return ToolResult(_explain(error, self), is_error=True, error_type="INVALID_ARGUMENTS")
 
