@@ -22,4 +22,4 @@ def count_changed(before: Sequence[Entry], after: Sequence[Entry]) -> int:
 
 
 def _comparable(entry: Entry) -> Entry:
-    return entry if entry.kind == "file" else entry._replace(mtime_ns=0)
+    return entry._replace(mtime_ns=0) if entry.kind == "directory" else entry

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from omniagents._ids import check_project_id
-from omniagents.errors import StateConflictError, StateCorruptError
+from omniagents.errors import StateConflictError, StateCorruptError, StateError
 from omniagents.records import FileInfo
 from omniagents.state import Snapshot, StateManager
 from omniagents_snapshot.base import Base
@@ -164,11 +164,23 @@ class SnapshotStateManager(StateManager):
                 return saver.save(message)
             except Lost as lost:
                 ours = lost.snapshot
+            if not base.repository.is_current():
+                # Under a key that is gone, it would only spoil the history of whoever saves next.
+                base.repository.remove_pointer(ours)
+                del self._bases[ours.project_id]
+                raise StateConflictError(
+                    f"project {ours.project_id!r} was deleted while this workspace was in use; it was not saved. "
+                    "Saving once more makes a new project of it"
+                )
             now = base.repository.read_head()
             if base.head is None or now.head is None or now.head.tree != base.head.tree:
                 raise _conflict(base, now, ours)
+            # Only marks were added: the same save on top of them takes the place of the one that failed.
+            base.repository.remove_pointer(ours)
             base.state = now
-        raise _conflict(base, now, ours)
+        raise StateError(
+            f"project {ours.project_id!r} could not be saved: its HEAD changed {_ATTEMPTS} times meanwhile; save again"
+        )
 
     def _make_equal(self, repository: Repository, state: HeadState, name: TreeName, workspace: Workspace) -> Snapshot:
         base = self._bases.pop(repository.project_id, None) or Base(repository, state)
@@ -209,7 +221,7 @@ def _state_to_replace(repository: Repository) -> HeadState:
 
 def _conflict(base: Base, now: HeadState, ours: Snapshot) -> StateConflictError:
     expected = repr(base.head.snapshot_id) if base.head else "none"
-    latest = f"snapshot {now.head.snapshot_id!r}" if now.head else "nothing: it was deleted"
+    latest = repr(now.head.snapshot_id) if now.head else "none"
     return StateConflictError(
         f"another writer saved project {ours.project_id!r} first: the latest is now {latest}, not {expected}. "
         f"This workspace is kept in the history as {ours.id!r}; restore one of the two, then save"

@@ -86,8 +86,18 @@ class Repository:
         version = self.store.cas(self._name("HEAD"), encode_head(head, self.hasher), expected)
         if version is not None:
             return version
-        now = self.read_head()
+        try:
+            now = self.read_head()
+        except StateCorruptError:
+            return None  # not what we wrote
         return now.version if now.head is not None and now.head.commit_id == head.commit_id else None
+
+    def is_current(self) -> bool:
+        """Whether the store still has this project, and not another one of the same name saved after a deletion."""
+        try:
+            return Repository(self.store, self.project_id).hasher.key == self.hasher.key
+        except StateCorruptError:
+            return False
 
     def put_pack(self, data: bytes) -> str:
         """Store a pack; its digest."""
@@ -121,8 +131,11 @@ class Repository:
 
     def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
         """Add a snapshot to the history."""
-        stamp = snapshot.created_at.strftime("%Y%m%dT%H%M%S%fZ")
-        self.store.put_new(self._name(f"history/{stamp}-{snapshot.id}"), encode_pointer(snapshot, tree, self.hasher))
+        self.store.put_new(self._pointer_name(snapshot), encode_pointer(snapshot, tree, self.hasher))
+
+    def remove_pointer(self, snapshot: Snapshot) -> None:
+        """Take a snapshot out of the history. Idempotent."""
+        self.store.delete(self._pointer_name(snapshot))
 
     def pointer_names(self) -> list[str]:
         """The names of the history, newest first."""
@@ -207,6 +220,9 @@ class Repository:
             f"the stored object {name!r} of project {self.project_id!r} {'is missing' if missing else problem}; "
             "check() lists everything that is damaged, and snapshots that do not need it can still be restored"
         )
+
+    def _pointer_name(self, snapshot: Snapshot) -> str:
+        return self._name(f"history/{snapshot.created_at.strftime('%Y%m%dT%H%M%S%fZ')}-{snapshot.id}")
 
     def _name(self, below: str) -> str:
         return f"{self.prefix}/{below}"

@@ -22,14 +22,14 @@ class Hasher:
     """BLAKE3 under one project's key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self.key = key
 
     def chunk_id(self, data: bytes | memoryview) -> bytes:
-        return blake3(data, key=self._key).digest(CHUNK_ID_BYTES)
+        return blake3(data, key=self.key).digest(CHUNK_ID_BYTES)
 
     def digest(self, data: bytes) -> str:
         """64 hexadecimal digits: names packs and trees, and checks small objects."""
-        return blake3(data, key=self._key, max_threads=blake3.AUTO).hexdigest()
+        return blake3(data, key=self.key, max_threads=blake3.AUTO).hexdigest()
 
 
 def seal(raw: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The small objects: ``format.json``, ``HEAD`` and history pointers. JSON, readable by a person.
 
-``HEAD`` and pointers carry a keyed digest of themselves, so that a flipped bit,
-or one copied from another project, is found out.
+Each ends in a keyed digest of itself, so that a flipped bit, or an object copied from another
+project, is found out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _T = TypeVar("_T")
 
 def new_format() -> bytes:
     """A ``format.json`` with a key of its own."""
-    return _dump(_READABLE | {"key": secrets.token_hex(32), "chunker": CHUNKER})
+    key = secrets.token_bytes(32)
+    return _dump(_READABLE | {"key": key.hex(), "chunker": CHUNKER}, Hasher(key))
 
 
 def decode_format(data: bytes) -> bytes:
@@ -46,7 +47,7 @@ def decode_format(data: bytes) -> bytes:
     Raises:
         ValueError: It is damaged, or from another version.
     """
-    fields = _load(data)
+    fields = _load(_text(data))
     for name, ours in _READABLE.items():
         if name not in fields or fields[name] != ours:
             raise ValueError(
@@ -55,6 +56,7 @@ def decode_format(data: bytes) -> bytes:
     key = fields.get("key")
     if not isinstance(key, str) or not _DIGEST.match(key):
         raise ValueError("has no key")
+    _check_digest(data, Hasher(bytes.fromhex(key)))
     return bytes.fromhex(key)
 
 
@@ -147,19 +149,28 @@ def _matching(value: Any, pattern: re.Pattern[str]) -> str:
     return value
 
 
-def _dump(fields: Mapping[str, Any], hasher: Hasher | None = None) -> bytes:
+def _dump(fields: Mapping[str, Any], hasher: Hasher) -> bytes:
     text = json.dumps(fields, indent=1, sort_keys=True).encode()
-    if hasher is None:
-        return text + b"\n"
+    return _with_digest(text, hasher)
+
+
+def _with_digest(text: bytes, hasher: Hasher) -> bytes:
     return b"%b\n%b\n" % (text, hasher.digest(text).encode())
 
 
-def _decoded(data: bytes, hasher: Hasher, build: Callable[[Mapping[str, Any]], _T]) -> _T:
-    text, _, digest = data.removesuffix(b"\n").rpartition(b"\n")
-    if hasher.digest(text).encode() != digest:
+def _text(data: bytes) -> bytes:
+    return data.removesuffix(b"\n").rpartition(b"\n")[0]
+
+
+def _check_digest(data: bytes, hasher: Hasher) -> None:
+    if _with_digest(_text(data), hasher) != data:
         raise ValueError("does not match its own digest")
+
+
+def _decoded(data: bytes, hasher: Hasher, build: Callable[[Mapping[str, Any]], _T]) -> _T:
+    _check_digest(data, hasher)
     try:
-        return build(_load(text))
+        return build(_load(_text(data)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks or mistakes a part ({error!r:.200})") from error
 

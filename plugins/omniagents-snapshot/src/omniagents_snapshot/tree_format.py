@@ -102,10 +102,16 @@ def _header(snapshot: Snapshot) -> dict[str, Any]:
         "files": snapshot.files,
         "bytes": snapshot.bytes,
         "changed": snapshot.changed,
-        "left_out": pack_names(
-            encode_path(text.replace("\0", "?")) for left_out in snapshot.left_out for text in left_out
-        ),
+        "left_out": pack_names(_encode_remark(text) for left_out in snapshot.left_out for text in left_out),
     }
+
+
+def _encode_remark(text: str) -> bytes:
+    """A path or reason that is only shown, so that what no file can be called need not come back exactly."""
+    try:
+        return encode_path(text.replace("\0", "?"))
+    except UnicodeEncodeError:
+        return text.replace("\0", "?").encode("utf-8", "backslashreplace")
 
 
 def _decode_header(fields: Mapping[str, Any]) -> Snapshot:

@@ -1,0 +1,1 @@
+"""What these tests share: a workspace without a guest, stores that fail, random trees."""
