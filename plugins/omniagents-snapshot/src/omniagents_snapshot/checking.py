@@ -15,7 +15,7 @@ from omniagents_snapshot.sealing import open_sealed
 
 __all__ = ["CheckReport", "Checker", "Problem"]
 
-_PARALLEL = 4
+_PARALLEL = 2
 
 
 @dataclass(frozen=True)

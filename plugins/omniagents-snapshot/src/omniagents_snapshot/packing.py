@@ -99,5 +99,8 @@ def _seal_segment(chunks: list[tuple[bytes, bytes]]) -> SealedSegment:
 
 def _store(repository: Repository, segments: list[SealedSegment]) -> dict[bytes, Place]:
     data = build_pack(segments)
-    pack = Pack(repository.put_pack(data), len(data))
-    return pack_places(pack, segments)
+    pack = Pack(repository.hasher.digest(data), len(data))
+    places = pack_places(pack, segments)
+    segments.clear()  # the pack holds their bytes now, and storing it may take long
+    repository.put_pack(pack, data)
+    return places

@@ -10,7 +10,7 @@ from omniagents._ids import encode_project_id
 from omniagents.errors import SnapshotNotFoundError, StateCorruptError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.limits import HEAD_MAX_BYTES, PACK_MAX_BYTES, TREE_MAX_STORED_BYTES
-from omniagents_snapshot.model import Head, Tree, TreeName
+from omniagents_snapshot.model import Head, Pack, Tree, TreeName
 from omniagents_snapshot.sealing import Hasher
 from omniagents_snapshot.small_objects import (
     decode_format,
@@ -99,11 +99,9 @@ class Repository:
         except StateCorruptError:
             return False
 
-    def put_pack(self, data: bytes) -> str:
-        """Store a pack; its digest."""
-        digest = self.hasher.digest(data)
-        self.store.put_new(self.pack_name(digest), data)
-        return digest
+    def put_pack(self, pack: Pack, data: bytes) -> None:
+        """Store a pack."""
+        self.store.put_new(self.pack_name(pack.digest), data)
 
     def put_tree(self, tree: Tree) -> TreeName:
         """Store a tree.
