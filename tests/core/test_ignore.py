@@ -150,8 +150,11 @@ def git(root: Path, *arguments: str) -> bytes:
 
 
 @needs_git
-@settings(max_examples=int(os.environ.get("OMNIAGENTS_EXAMPLES", "60")), deadline=None,
-          suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("OMNIAGENTS_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(FILES, GITIGNORES)
 def test_random_trees_and_patterns_agree_with_git(files, gitignores):
     with tempfile.TemporaryDirectory() as directory:

@@ -117,7 +117,7 @@ def test_what_is_skipped_is_counted_named_and_can_be_included(backend, make, wor
     (workspace_root / "link").symlink_to("a")
     assert search(backend, "^x$", context=0).content == (
         "Found 1 match for '^x$' in 1 file:\na\nL1: x\n"
-        "Skipped: 1 binary (d); 2 ignored (b_log, node_modules/); 1 links (link). "
+        "Skipped: 1 binary (d); 2 ignored (b_log, node_modules/); 1 symbolic links (link). "
         "Set no_ignore=true to search ignored files."
     )
     paths = [file["path"] for file in search(backend, "^x$", no_ignore=True).data["files"]]
@@ -189,7 +189,7 @@ def test_a_pattern_with_a_line_feed_is_explained(backend, make):
 def test_an_invalid_pattern_is_refused_with_its_position(backend, pattern, reason):
     result = search(backend, pattern)
     assert result.error_type == "INVALID_REGEX"
-    assert f"{pattern[:200]!r}: {reason}. Patterns are Python regular expressions; " in result.content
+    assert f"'{pattern[:200]}': {reason}. Patterns are Python regular expressions; " in result.content
     assert "set fixed_strings to true" in result.content
 
 
@@ -271,8 +271,11 @@ TEXTS = st.lists(
 ).map(lambda pieces: "".join(pieces).encode("utf-8", "surrogatepass"))  # fmt: skip
 
 
-@settings(max_examples=int(os.environ.get("OMNIAGENTS_EXAMPLES", "300")), deadline=None,
-          suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("OMNIAGENTS_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(EXPRESSIONS, TEXTS, st.booleans())
 def test_lines_found_are_those_a_plain_loop_finds(pattern, content, case_sensitive):
     expected = plain({"f": content}, pattern, case_sensitive)

@@ -40,14 +40,24 @@ def make(root: Path, *names: str) -> None:
         target.touch()
 
 
-def make_deep(root: Path, depth: int, name: str) -> None:
-    """A chain of directories whose absolute path no system call would take, and a file at its end."""
+@pytest.fixture
+def make_deep(tmp_path):
+    """Create a chain of directories that no system call could name at once, and a file at its end."""
     script = (
         "import os, sys\nos.chdir(sys.argv[1])\n"
         "for _ in range(int(sys.argv[2])):\n    os.mkdir(sys.argv[3])\n    os.chdir(sys.argv[3])\n"
         "open('end', 'w').write('needle')\nos.symlink('end', 'link')\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(root), str(depth), name], check=True)
+
+    def create(depth: int, name: str) -> Path:
+        root = tmp_path / "deep"
+        root.mkdir()
+        subprocess.run([sys.executable, "-c", script, str(root), str(depth), name], check=True)
+        return root
+
+    yield create
+    # pytest's own clean-up recurses, and gives up.
+    subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)
 
 
 def test_scan_states_what_lstat_says(workspace_root):
@@ -61,9 +71,7 @@ def test_scan_states_what_lstat_says(workspace_root):
         ("d", "directory", None), ("d/f", "file", None), ("l", "link", "nowhere"), ("p", "other", None),
     ]  # fmt: skip
     status = os.lstat(workspace_root / "d/f")
-    assert infos[1] == FileInfo(
-        "d/f", "file", 3, 0o640, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, None
-    )
+    assert infos[1] == FileInfo("d/f", "file", 3, 0o640, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, None)
     assert (value["left_out"], value["left_out_total"]) == ([], 0)
     assert abs(time.time_ns() - value["started_ns"]) < 60 * 10**9
 
@@ -109,8 +117,8 @@ def test_scan_does_not_mind_a_missing_exclude_file_and_never_reads_gitignore(wor
     assert paths(workspace_root, exclude_file=".nothing") == [".gitignore", "a"]
 
 
-def test_scan_leaves_out_its_own_logs_and_session_without_a_word(workspace_root):
-    make(workspace_root, ".omniagents/logs/x", ".omniagents/session", ".omniagents/memory.json", "a/.omniagents/logs/y")
+def test_scan_leaves_out_omniagents_own_logs_without_a_word(workspace_root):
+    make(workspace_root, ".omniagents/logs/x", ".omniagents/memory.json", "a/.omniagents/logs/y")
     infos, value = scanned(workspace_root)
     assert [info.path for info in infos] == [
         ".omniagents", ".omniagents/memory.json", "a", "a/.omniagents", "a/.omniagents/logs", "a/.omniagents/logs/y",
@@ -176,24 +184,24 @@ def test_links_are_never_followed(workspace_root, tmp_path):
     assert skipped.as_json() == {"links to directories": {"count": 2, "names": ["loop", "out"]}}
 
 
-def test_trees_deeper_than_a_path_may_be_long_are_walked(tmp_path):
-    make_deep(tmp_path, 60, "d" * 100)
-    infos, _ = scanned(tmp_path)
+def test_trees_deeper_than_a_path_may_be_long_are_walked(make_deep):
+    root = make_deep(60, "d" * 100)
+    infos, _ = scanned(root)
     directory = "/".join(["d" * 100] * 60)
     assert len(infos) == 62
     assert [(info.path, info.kind, info.size, info.target) for info in infos[-2:]] == [
         (directory + "/end", "file", 6, None),
         (directory + "/link", "link", 3, "end"),
     ]
-    descriptor = open_path(f"{tmp_path}/{directory}/end", os.O_RDONLY)
+    descriptor = open_path(f"{root}/{directory}/end", os.O_RDONLY)
     assert os.read(descriptor, 10) == b"needle"
     os.close(descriptor)
 
 
-def test_trees_deeper_than_python_may_recurse_are_walked(tmp_path):
-    make_deep(tmp_path, 3000, "d")
-    assert len(paths(tmp_path)) == 3002
-    files = list(iter_files(Root(str(tmp_path)), str(tmp_path), ignore=True))
+def test_trees_deeper_than_python_may_recurse_are_walked(make_deep):
+    root = make_deep(3000, "d")
+    assert len(paths(root)) == 3002
+    files = list(iter_files(Root(str(root)), str(root), ignore=True))
     assert [(len(entry.path), entry.kind) for entry in files] == [(6003, "file"), (6004, "link")]
 
 

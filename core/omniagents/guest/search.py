@@ -25,6 +25,7 @@ _TOTAL_SECONDS = 30.0
 _FILE_SECONDS = 2.0
 _WIDE_CONTEXT = 20
 _MAX_CONTEXT = 50
+_MAX_WIDENED_BYTES = 4 << 20  # it is read in the guest itself, which stays small
 _MAX_CHARACTERS = 200_000
 _CHUNK_FILES = (8, 16, 32, 64)  # small ones first, so that a common word is found at once
 _CHUNK_BYTES = 24 << 10
@@ -59,7 +60,7 @@ def grep(context: Context, arguments: Dict[str, Any]) -> Reply:
     scope = _scope(context, arguments)
     deadline = time.monotonic() + arguments.get("total_seconds", _TOTAL_SECONDS)
     found = _search(context, query, scope, arguments, deadline)
-    if not found.matches and found.unfinished:
+    if not found.matches and (found.unfinished or found.stopped):
         raise _timeout(pattern, found)
     if found.matches == 1 and not found.more and arguments.get("context") is None and not arguments.get("names_only"):
         _widen(context, found.files[0])
@@ -185,7 +186,7 @@ def _search(context: Context, query: Query, scope: _Scope, arguments: Dict[str, 
             found.add(result)
             if found.more:
                 return found
-    found.stopped = time.monotonic() > deadline
+    found.stopped = time.monotonic() > deadline and next(chunks, None) is not None
     return found
 
 
@@ -242,14 +243,17 @@ def _paths(context: Context, scope: _Scope, arguments: Dict[str, Any], skipped: 
                 yield entry.path
             else:
                 # What it points to is searched under its own name, or lies outside.
-                skipped.add("links", entry.path)
+                skipped.add("symbolic links", entry.path)
 
 
 def _widen(context: Context, file: Dict[str, Any]) -> None:
     """Put many lines of context around the only match there is."""
-    (hit,) = file["lines"]
+    absolute = context.root.path.rstrip("/") + "/" + file["path"]
+    hit = file["lines"][0]
     try:
-        text = read_text(read_content(context.root.path.rstrip("/") + "/" + file["path"]))
+        if file["more"] or os.stat(absolute).st_size > _MAX_WIDENED_BYTES:
+            return
+        text = read_text(read_content(absolute))
     except (OSError, TooLarge):
         return  # it has changed since; the match stands by itself
     lines = around(text, hit[0], _WIDE_CONTEXT)
@@ -260,8 +264,8 @@ def _timeout(pattern: str, found: _Found) -> GuestFailure:
     reply = found.as_json()["unfinished"]
     names = ", ".join(display(name) for name in reply["names"])
     message = (
-        "the search for %r took too long and found nothing: %d file(s) could not be finished (%s). The pattern "
-        "probably backtracks without end: avoid a repetition inside a repetition such as (a+)+, make it more "
-        "specific, narrow path or include, or set fixed_strings to true."
-    ) % (display(pattern[:200]), reply["count"], names)
+        "the search for '%s' took too long and found nothing%s. The pattern probably backtracks without end: avoid "
+        "a repetition inside a repetition such as (a+)+, make it more specific, narrow path or include, or set "
+        "fixed_strings to true."
+    ) % (display(pattern[:200]), ": %d file(s) could not be finished (%s)" % (reply["count"], names) if names else "")
     return GuestFailure("SEARCH_TIMEOUT", message, unfinished=reply)

@@ -243,7 +243,7 @@ def _invalid(pattern: str, error: Exception) -> GuestFailure:
         reason = "too many nested groups"
     where = "" if position is None else " at position %d" % position
     message = (
-        "invalid regular expression %r: %s%s. Patterns are Python regular expressions; "
+        "invalid regular expression '%s': %s%s. Patterns are Python regular expressions; "
         "escape special characters with a backslash, or set fixed_strings to true to search for the text as it is."
     ) % (display(pattern[:200]), reason, where)
     return GuestFailure("INVALID_REGEX", message, position=position)

@@ -8,7 +8,7 @@ from typing import Any
 from omniagents.guest.root import display
 from omniagents.tools.base import MAX_RESULT_CHARACTERS
 
-__all__ = ["cap_lines", "plural", "skipped_note"]
+__all__ = ["cap_lines", "plural", "quoted", "skipped_note"]
 
 
 def cap_lines(lines: Sequence[str], limit: int = MAX_RESULT_CHARACTERS) -> tuple[list[str], int]:
@@ -27,6 +27,11 @@ def cap_lines(lines: Sequence[str], limit: int = MAX_RESULT_CHARACTERS) -> tuple
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """``1 file``, ``2 files``, ``1,200 matches``."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def quoted(text: str) -> str:
+    """What a caller wrote, on one line between quotes; backslashes stay single, as they were typed."""
+    return f"'{display(text)}'"
 
 
 def skipped_note(skipped: Mapping[str, Mapping[str, Any]], how_to_include: str = "") -> str:

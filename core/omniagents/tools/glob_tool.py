@@ -8,7 +8,7 @@ from pydantic import Field
 
 from omniagents.guest.root import display
 from omniagents.records import Reply
-from omniagents.tools._rendering import cap_lines, plural, skipped_note
+from omniagents.tools._rendering import cap_lines, plural, quoted, skipped_note
 from omniagents.tools.base import Tool, ToolArguments, ToolResult, names
 
 __all__ = ["GlobTool"]
@@ -49,7 +49,7 @@ class GlobTool(Tool):
             return ToolResult(_nothing(arguments, value), data=value)
         shown = [display(path) for path in value["paths"]]
         lines, count = cap_lines(shown)
-        found = f"Found {plural(value['total'], 'file')} matching {display(arguments.pattern)!r}"
+        found = f"Found {plural(value['total'], 'file')} matching {quoted(arguments.pattern)}"
         if count < value["total"]:
             found += f"; showing the first {count:,}, recently changed ones first."
             found += " Narrow the pattern or path to see the others"
@@ -57,15 +57,15 @@ class GlobTool(Tool):
 
 
 def _nothing(arguments: Any, value: dict[str, Any]) -> str:
-    pattern = display(arguments.pattern)
+    pattern = quoted(arguments.pattern)
     if value["directory"] is not None:
         directory = display(value["directory"])
         below = "**" if directory == "." else f"{directory}/**"
-        return f"{pattern!r} is a directory, and glob finds files. To list all files below it, use pattern {below!r}."
+        return f"{pattern} is a directory, and glob finds files. To list all files below it, use pattern '{below}'."
     where = "the workspace" if value["searched"] == "." else display(value["searched"])
-    parts = [f"No files match {pattern!r} in {where}."]
+    parts = [f"No files match {pattern} in {where}."]
     if value["deeper"]:
-        deeper = f"'**/{pattern.lstrip('/')}'"
+        deeper = quoted("**/" + arguments.pattern.lstrip("/"))
         parts.append(f"{deeper} would find {plural(value['deeper'], 'file')} in directories below.")
     if arguments.case_sensitive:
         parts.append("The search was case-sensitive.")

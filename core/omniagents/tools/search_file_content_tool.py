@@ -8,7 +8,7 @@ from pydantic import Field
 
 from omniagents.guest.root import display
 from omniagents.records import Reply
-from omniagents.tools._rendering import cap_lines, plural, skipped_note
+from omniagents.tools._rendering import cap_lines, plural, quoted, skipped_note
 from omniagents.tools.base import Integer, Tool, ToolArguments, ToolResult, names
 
 __all__ = ["SearchFileContentTool"]
@@ -69,7 +69,7 @@ class SearchFileContentTool(Tool):
 
 def _header(arguments: Any, value: dict[str, Any]) -> str:
     where = "" if value["searched_path"] == "." else f" in {display(value['searched_path'])}"
-    asked = f"{arguments.pattern!r}{where}"
+    asked = f"{quoted(arguments.pattern)}{where}"
     if not value["matches"]:
         searched = plural(value["searched"], "file")
         return f"No matches for {asked}: searched {searched}{_kind(arguments)}."
@@ -84,7 +84,7 @@ def _header(arguments: Any, value: dict[str, Any]) -> str:
 
 def _kind(arguments: Any) -> str:
     case = "with case told apart" if arguments.case_sensitive else "ignoring case"
-    return f" matching {display(arguments.include)!r}, {case}" if arguments.include else f", {case}"
+    return f" matching {quoted(arguments.include)}, {case}" if arguments.include else f", {case}"
 
 
 def _file_names(value: dict[str, Any]) -> list[str]:
@@ -96,7 +96,7 @@ def _matches(value: dict[str, Any]) -> list[str]:
     for file in value["files"]:
         if shown:
             shown.append("")
-        shown.append(f"{display(file['path'])}")
+        shown.append(display(file["path"]))
         previous = None
         for line in file["lines"]:
             if previous is not None and _has_context(file) and line[0] > previous + 1:
@@ -150,7 +150,7 @@ def _hints(arguments: Any, value: dict[str, Any]) -> list[str]:
     if value["spans_lines"]:
         hints.append("Matching goes line by line: a pattern with a line feed never matches.")
     if arguments.include and not value["searched"]:
-        hints.append(f"No file is included by {display(arguments.include)!r}.")
+        hints.append(f"No file is included by {quoted(arguments.include)}.")
     if arguments.case_sensitive:
         hints.append("Without case_sensitive, upper and lower case match each other.")
     return hints
