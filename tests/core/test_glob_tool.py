@@ -94,10 +94,9 @@ def test_exploding_patterns_are_refused(backend, pattern):
     ],
 )
 def test_no_pattern_backtracks_without_end(pattern, path):
-    for case_sensitive in (True, False):
-        started = time.process_time()
-        assert not matches(pattern, path, case_sensitive=case_sensitive)
-        assert time.process_time() - started < 5  # trying every split would take years
+    # It would take years if stars tried every split.
+    assert not matches(pattern, path, case_sensitive=True)
+    assert not matches(pattern, path, case_sensitive=False)
 
 
 def test_refusal_of_braces_says_what_to_do():

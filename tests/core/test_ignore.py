@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -89,9 +88,8 @@ def test_lines_lose_comments_carriage_returns_mark_and_unescaped_trailing_spaces
 
 def test_a_pattern_of_many_stars_is_decided_at_once():
     patterns = Patterns.of(["*a" * 60 + "*b", "/" + "**/*a*a*a/" * 20 + "b"])
-    started = time.process_time()
-    patterns.decide("a" * 255, "/".join(["a" * 200] * 20), False)
-    assert time.process_time() - started < 5  # years, if stars tried every split
+    # It would take years if stars tried every split.
+    assert patterns.decide("a" * 255, "/".join(["a" * 200] * 20), False) is None
 
 
 def test_a_gitignore_that_is_a_link_or_a_fifo_counts_for_nothing(tmp_path):

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from omniagents.guest import search_files, search_workers
 from omniagents.guest.context import Call, CallCancelled, Context
+from omniagents.guest.failure import GuestFailure
 from omniagents.guest.root import Root
 from omniagents.guest.search import grep
 from omniagents.guest.search_lines import compile_query, read_text
@@ -303,10 +303,8 @@ def test_a_search_of_a_tree_finds_what_a_plain_walk_finds(pattern, texts, case_s
 def test_a_pattern_that_backtracks_without_end_is_stopped(workspace_root, backend):
     (workspace_root / "long").write_bytes(b"a" * 5000 + b"b\n")
     arguments = {"pattern": "(a+)+$", "file_seconds": 0.2, "total_seconds": 10}
-    started = time.monotonic()
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(GuestFailure) as caught:
         grep(Context(Root(str(workspace_root))), arguments)
-    assert time.monotonic() - started < 8
     assert (caught.value.code, caught.value.details) == (
         "SEARCH_TIMEOUT",
         {"unfinished": {"count": 1, "names": ["long"]}},
@@ -328,10 +326,9 @@ def test_what_was_found_beside_a_file_that_takes_too_long_is_kept(workspace_root
 def test_the_total_time_is_bounded(workspace_root):
     for number in range(40):
         (workspace_root / f"long{number:02}").write_bytes(b"a" * 5000 + b"b\n")
-    started = time.monotonic()
-    with pytest.raises(Exception, match="took too long"):
-        grep(Context(Root(str(workspace_root))), {"pattern": "(a+)+$", "file_seconds": 60, "total_seconds": 0.5})
-    assert time.monotonic() - started < 10
+    # A file alone may take longer than the suite's limit for one test.
+    with pytest.raises(GuestFailure, match="took too long"):
+        grep(Context(Root(str(workspace_root))), {"pattern": "(a+)+$", "file_seconds": 600, "total_seconds": 0.5})
 
 
 def refuse_to_fork() -> int:
