@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from snapshot_support.comparing import state_of, write
@@ -294,3 +296,13 @@ class TestMovingFiles:
         manager.save("alice", as_workspace(tree))
         manager.load("alice", as_workspace(other))
         assert os.readlink(other.root / "b") == "a"
+
+
+def test_a_workspace_that_is_gone_is_forgotten(manager: SnapshotStateManager, tmp_path: Path) -> None:
+    """A host that serves many users for months must not keep a tree in memory for each."""
+    for number in range(3):
+        workspace = LocalTree(tmp_path / str(number))
+        manager.save(str(number), as_workspace(workspace))
+    del workspace
+    gc.collect()
+    assert manager._bases == {}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from omniagents_snapshot.model import Head, Tree
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.statcache import Signature
+
+if TYPE_CHECKING:
+    from omniagents.workspace import Workspace
 
 __all__ = ["Base"]
 
@@ -22,6 +27,7 @@ class Base:
         tree_digest: Its name.
         signatures: Files of ``tree`` that need not be read as long as they look like this.
         kept_venvs: Virtual environments that nothing could rebuild.
+        owner: The workspace it is about; without it nobody needs this any more.
     """
 
     repository: Repository
@@ -30,6 +36,7 @@ class Base:
     tree_digest: str | None = None
     signatures: dict[str, Signature] = field(default_factory=dict)
     kept_venvs: frozenset[str] = frozenset()
+    owner: weakref.ref[Workspace] | None = None
 
     @property
     def head(self) -> Head | None:

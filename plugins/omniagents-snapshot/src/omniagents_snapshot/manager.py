@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,7 @@ class SnapshotStateManager(StateManager):
             repository = Repository(self.store, project_id)
             state = repository.read_head()
             if state.head is None:
-                self._bases[project_id] = Base(repository, state)
+                self._remember(Base(repository, state), workspace)
                 return None
             return self._make_equal(repository, state, state.head.tree, workspace)
 
@@ -93,7 +94,7 @@ class SnapshotStateManager(StateManager):
         """
         with self._locked(project_id):
             base = self._bases.get(project_id) or self._base_from_store(project_id)
-            self._bases[project_id] = base
+            self._remember(base, workspace)
             before, signatures = base.tree_digest, base.signatures
             saved = self._attempt(base, workspace, message)
             if (base.tree_digest, base.signatures) != (before, signatures) and base.tree_digest:
@@ -148,6 +149,17 @@ class SnapshotStateManager(StateManager):
         with lock:
             yield
 
+    def _remember(self, base: Base, workspace: Workspace) -> None:
+        """Keep ``base`` for as long as the workspace is in use: many thousand projects may come and go."""
+        project_id = base.repository.project_id
+
+        def forget(_: weakref.ref[Workspace]) -> None:
+            if self._bases.get(project_id) is base:
+                del self._bases[project_id]
+
+        base.owner = weakref.ref(workspace, forget)
+        self._bases[project_id] = base
+
     def _base_from_store(self, project_id: str) -> Base:
         """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
         repository = Repository(self.store, project_id)
@@ -192,7 +204,7 @@ class SnapshotStateManager(StateManager):
         written = apply_plan(repository, workspace, tree, plan)
         signatures = {path: base.signatures[path] for path in plan.keep}
         signatures |= _signatures(plan, written)
-        self._bases[repository.project_id] = Base(repository, state, tree, name.digest, signatures, base.kept_venvs)
+        self._remember(Base(repository, state, tree, name.digest, signatures, base.kept_venvs), workspace)
         self._cache.write(repository.project_id, name.digest, signatures)
         return tree.snapshot
 
