@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import time
 from typing import Any, Callable, Dict, Generator, Iterator, List, NamedTuple
@@ -30,6 +31,8 @@ _MAX_CHARACTERS = 200_000
 _CHUNK_FILES = (8, 16, 32, 64)  # small ones first, so that a common word is found at once
 _CHUNK_BYTES = 24 << 10
 _UNFINISHED_NAMES = 5
+# Hardly meant as plain text, so a second search for it would be wasted time.
+_REGEX_ONLY = re.compile(r"\\[a-zA-Z]|\(\?")
 # Without a process to kill, lines are kept so short that even quadratic time is little.
 _MAX_LINE_IN_PROCESS = 5_000
 
@@ -66,7 +69,7 @@ def grep(context: Context, arguments: Dict[str, Any]) -> Reply:
         _widen(context, found.files[0])
     reply = found.as_json()
     reply.update(searched_path=scope.shown, literal_in=None, spans_lines=query.analysis.has_newline)
-    if not found.matches and not fixed and not query.analysis.is_literal:
+    if not found.matches and not fixed and not query.analysis.is_literal and not _REGEX_ONLY.search(pattern):
         literally = compile_query(pattern, fixed_strings=True, case_sensitive=case_sensitive)
         once = {**arguments, "max_matches": 1, "names_only": True}
         hit = _search(context, literally, scope, once, deadline)
