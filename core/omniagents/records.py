@@ -64,6 +64,12 @@ class Scan:
     left_out: list[LeftOut]
     started_ns: int
 
+    def __iter__(self) -> Iterator[FileInfo]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
 
 @dataclass
 class ExportedEntry:

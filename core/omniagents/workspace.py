@@ -28,6 +28,7 @@ from omniagents.records import (
     FileInfo,
     ImportEntry,
     LeftOut,
+    Match,
     Reply,
     Scan,
 )  # fmt: skip
@@ -289,6 +290,49 @@ class Workspace:
 
     glob, aglob = _twins(_glob)
 
+    def _grep(
+        self,
+        pattern: str,
+        *,
+        path: str = ".",
+        include: str | None = None,
+        case_sensitive: bool = True,
+        fixed_strings: bool = False,
+        ignore: bool = True,
+        max_matches: int = 10_000,
+    ) -> _Answer[Sequence[Match]]:
+        """Lines that match a regular expression of Python's ``re``, by path and line; ``include`` is a glob."""
+        return self._ask(
+            "grep",
+            _matches,
+            pattern=pattern,
+            path=path,
+            include=include,
+            case_sensitive=case_sensitive,
+            fixed_strings=fixed_strings,
+            no_ignore=not ignore,
+            context=0,
+            max_matches=max_matches,
+        )
+
+    grep, agrep = _twins(_grep)
+
+    def _replace(self, path: str, old: str, new: str, *, expected: int | None = 1) -> _Answer[int]:
+        """Replace a text in a file, as the tool ``replace`` does; how many places were changed.
+
+        Args:
+            expected: In how many places ``old`` must stand; None for whatever number.
+
+        Raises:
+            GuestCallError: ``NO_MATCH``, ``AMBIGUOUS_MATCH``…; the file is untouched.
+        """
+        first = old.encode()
+        arguments = {"path": path, "old_bytes": len(first), "expected": expected}
+        future = self.request("replace", arguments, first + new.encode())
+        return _Answer(future, lambda reply: int(reply.value["replacements"]))
+
+    replace, areplace = _twins(_replace)
+
     def scan(self, path: str = ".", *, exclude: Sequence[str] = (), exclude_file: str | None = None) -> Scan:
         """Every path below a directory with what ``lstat`` says of it.
 
@@ -429,6 +473,15 @@ def list_of(values: Iterable[str]) -> Sequence[str]:
 
 def _info(reply: Reply) -> FileInfo:
     return trees.file_info(reply.value["info"])
+
+
+def _matches(reply: Reply) -> Sequence[Match]:
+    return [
+        Match(str(found["path"]), int(number), str(text))
+        for found in reply.value["files"]
+        for number, is_match, text, *_ in found["lines"]
+        if is_match
+    ]
 
 
 def _command_result(reply: Reply) -> CommandResult:

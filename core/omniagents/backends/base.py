@@ -43,7 +43,7 @@ BackendStatus = Literal["uninitialized", "running", "stopped", "failed"]
 _log = logging.getLogger("omniagents")
 
 # In the workspace while a snapshot is being loaded into it: a workspace that has it is not complete.
-_LOADING_MARKER = ".omniagents/session/loading"
+_LOADING_MARKER = ".omniagents-loading.tmp"
 
 
 class Backend(ABC):
@@ -272,7 +272,7 @@ class Backend(ABC):
         self.snapshot = self.state_manager.load(self.project_id, workspace)
         if self.snapshot is None and self.preset is not None:
             self._set_up(workspace, self.preset)
-        workspace.remove(_LOADING_MARKER.rpartition("/")[0], missing_ok=True)
+        workspace.remove(_LOADING_MARKER)
 
     def _set_up(self, workspace: Workspace, preset: Preset) -> None:
         for command in preset.setup_commands:
@@ -321,7 +321,7 @@ class Backend(ABC):
 
 
 class _Checkpoints(threading.Thread):
-    """Saves a running backend every so often. A failure is logged and kept for whoever asks; the next one tries again."""
+    """Saves a running backend every so often. A failure is logged and kept for whoever asks; the next tries again."""
 
     def __init__(self, backend: Backend, interval_seconds: float) -> None:
         super().__init__(daemon=True, name="omniagents-checkpoints")

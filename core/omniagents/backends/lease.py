@@ -44,7 +44,8 @@ class Lease:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
             holder = self._read()
-            if holder is not None and not takeover and _is_alive(holder):
+            is_other = holder is not None and holder["token"] != self._token
+            if holder is not None and is_other and not takeover and _is_alive(holder):
                 raise ProjectInUseError(
                     f"project {self._project_id!r} is in use by {holder['owner']} in process {holder['pid']} on "
                     f"{holder['host']} since {holder['since']}; shut that backend down, or start this one with "

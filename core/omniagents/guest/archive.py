@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from .context import Context, Reply
 from .failure import GuestFailure, failure_of_os_error
 from .removal import remove_tree
-from .root import Root, display
+from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Root, display
 
 __all__ = [
     "CHANGED",
@@ -282,7 +282,7 @@ class _Importer:
         self, parent: int, parts: Tuple[bytes, ...], mode: int, mtime: int, size: int, source: _Source
     ) -> None:
         name = parts[-1]
-        temporary = b".omniagents-%s.tmp" % os.urandom(8).hex().encode()
+        temporary = os.fsencode(TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX)
         try:
             fd, written_as = os.open(name, _NEW_FLAGS, 0o600, dir_fd=parent), name
         except FileExistsError:

@@ -20,14 +20,12 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tu
 
 from .wildcards import DEEP, DEEPER, REST, STAR, depth_of, expression, literal, parse_class
 
-__all__ = ["ALWAYS_LEFT_OUT", "DEFAULT_NAMES", "Patterns", "Rules", "byte_string", "load_patterns", "parse_lines"]
+__all__ = ["DEFAULT_NAMES", "Patterns", "Rules", "byte_string", "load_patterns", "parse_lines"]
 
 #: Left out by name in any directory, unless the caller asks for everything.
 DEFAULT_NAMES = frozenset(
     (".git", "node_modules", "__pycache__", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox")
 )
-#: Omniagents' own, relative to the workspace; left out without a word, always.
-ALWAYS_LEFT_OUT = frozenset((".omniagents/logs", ".omniagents/session"))
 
 _SPECIAL = re.compile(r"[*?\[\\]")
 _MAX_FILE_BYTES = 4 << 20

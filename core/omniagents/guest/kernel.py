@@ -13,10 +13,12 @@ __all__ = [
     "children",
     "descendants",
     "die_with_parent",
+    "is_alive",
     "kill_tree",
     "process_start",
     "protect_guest",
     "reap",
+    "session",
     "subreaper",
     "sweep",
 ]
@@ -99,15 +101,26 @@ def children() -> Set[int]:
             pids = {int(pid) for pid in file.read().split()}
     except OSError:
         return {pid for pid, parent, is_zombie in _everyone() if parent == own and not is_zombie}
-    return {pid for pid in pids if _is_alive(pid)}
+    return {pid for pid in pids if is_alive(pid)}
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process and it has not ended; a zombie has."""
+    if not _IS_LINUX:
+        return any(pid == other and not is_zombie for other, _, is_zombie in _everyone())
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
         return False
+
+
+def session(pid: int) -> int:
+    """The session a process belongs to; 0 if it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def descendants(*roots: int) -> Set[int]:
@@ -125,11 +138,14 @@ def descendants(*roots: int) -> Set[int]:
     return found
 
 
-def kill_tree(*roots: int) -> None:
+def kill_tree(*roots: int) -> Set[int]:
     """Kill ``roots`` and everything below them, however fast it forks.
 
     Everything is stopped first, until no process appears that was not: a stopped process cannot
     fork, and a stopped parent keeps its children findable. The roots die last.
+
+    Returns:
+        All that was killed. It may take a moment to die; a setuid program of another user may not be killed at all.
     """
     stopped: Set[int] = set()
     fresh = set(roots)
@@ -144,10 +160,11 @@ def kill_tree(*roots: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(root, signal.SIGKILL)  # where orphans cannot be followed, their group still can
         _signal(root, signal.SIGKILL)
+    return stopped
 
 
 def _signal(pid: int, number: int) -> None:
-    # Gone already is what was wanted; a setuid program is not ours to kill and ends with its environment.
+    # Gone already is what was wanted; a setuid program of another user is not ours to kill.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

@@ -7,99 +7,28 @@ while it lives; when it exits, those it leaves become children of the guest and 
 
 from __future__ import annotations
 
-import collections
 import os
 import selectors
 import signal
 import time
 from functools import partial
-from typing import Any, Callable, Deque, Dict, List, Mapping, Set
+from typing import Any, Callable, Dict, List, Mapping, Set
 
 from . import kernel
 from .context import CallCancelled
 from .failure import GuestFailure
-from .launch import Launched, launch
+from .job import Job
+from .launch import launch
 from .protocol import CHUNK, MAX_PAYLOAD
 from .root import Root
-from .spool import Log, Spool
 
 __all__ = ["Processes"]
 
 # What can still be in a pipe when its writer has exited; anything more comes from processes left behind.
 _MOST_DRAINED = 1 << 20
-# A background command that fails at once is told so in its own result.
-_BACKGROUND_GRACE_SECONDS = 0.3
-
-
-class _Job:
-    """A call's first process: its pipes, its deadline, and what it has printed."""
-
-    def __init__(self, call: Any, launched: Launched, arguments: Mapping[str, Any], root: Root) -> None:
-        self.call = call
-        self.pid = launched.popen.pid
-        self.popen = launched.popen
-        self.stdin = launched.stdin
-        self.outputs = dict(launched.outputs)  # fd -> stream
-        self.waiting_input: Deque[memoryview] = collections.deque()
-        self.input_ended = False
-        self.is_streaming = bool(arguments.get("stream"))
-        self.is_background = bool(arguments.get("background"))
-        self.started = time.monotonic()
-        timeout = _BACKGROUND_GRACE_SECONDS if self.is_background else arguments.get("timeout")
-        self.deadline = None if timeout is None else self.started + float(timeout)
-        self.timed_out = False
-        self.is_answered = False
-        self.status: int | None = None
-        self.left_behind: List[int] = []
-        self.drained = 0
-        self.limit = int(arguments.get("max_output", MAX_PAYLOAD))
-        self.spools = (Spool(self.limit), Spool(self.limit))
-        self.log = Log(root) if self.is_background or arguments.get("log") else None
-
-    @property
-    def waits_for_credit(self) -> bool:
-        return self.is_streaming and not self.is_answered and self.call.credit <= 0
-
-    def take(self, stream: int, data: bytes) -> None:
-        """Keep, or pass on, what the process printed; once the call is answered only a log still wants it."""
-        if self.is_streaming and not self.is_answered:
-            self.call.send_now(data, stream)
-            return
-        spool = self.spools[stream - 1]
-        if self.log is not None and (self.is_background or spool.total + len(data) > self.limit):
-            if not self.log.has_begun:
-                for piece in spool.read():
-                    self.log.write(piece)
-            self.log.write(data)
-        if not self.is_answered:
-            spool.write(data)
-
-    def value(self) -> Dict[str, Any]:
-        """The reply's JSON object; the payload is what both spools kept."""
-        out, err = self.spools
-        return {
-            "pid": self.pid,
-            "exit_code": _exit_code(self.status),
-            "signal": os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None,
-            "timed_out": self.timed_out,
-            "background_pids": self.left_behind,
-            "duration": time.monotonic() - self.started,
-            "kept": [out.kept, err.kept],
-            "total": [out.total, err.total],
-            "head": [out.head, err.head],
-            "log": self.log.path if self.log is not None else None,
-        }
-
-    def forget(self) -> None:
-        for spool in self.spools:
-            spool.close()
-
-
-def _exit_code(status: int | None) -> int | None:
-    if status is None:
-        return None
-    # As a shell reports it (bash manual, "Exit Status").
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+# A killed process may take this long to die (memory to free, a disk to wait for) before its call is answered without it.
+_MOST_DYING_SECONDS = 3.0
+_DYING_CHECK_SECONDS = 0.02
 
 
 class Processes:
@@ -123,46 +52,54 @@ class Processes:
         self._selector = selector
         self._environment = environment
         self._in_worker = in_worker
-        self._by_pid: Dict[int, _Job] = {}
-        self._by_call: Dict[int, _Job] = {}
-        self._adopted: Set[int] = set()
+        self._by_pid: Dict[int, Job] = {}
+        self._by_call: Dict[int, Job] = {}
+        self._adopted: Dict[int, int] = {}  # pid -> session
 
     def start(self, call: Any, arguments: Mapping[str, Any], first_input: bytes, more: bool) -> None:
         """Start what a ``run`` request asks for.
+
+        Args:
+            arguments: Those of ``launch``; ``timeout`` in seconds (null for none); ``max_output``, bytes kept of each
+                stream; ``log_above``: all output goes to a log as well once it is more than so many bytes, or once
+                processes left behind go on printing; ``stream`` it instead of collecting it; ``background``: answer
+                soon, while it runs on and prints into a log, without a time limit.
 
         Raises:
             GuestFailure: It cannot be started; nothing was.
         """
         launched = launch(self._root, arguments, self._environment, bool(first_input) or more)
-        job = _Job(call, launched, arguments, self._root)
+        job = Job(call, launched, arguments, self._root)
         self._by_pid[job.pid] = self._by_call[call.id] = job
         for fd in job.outputs:
             os.set_blocking(fd, False)
-            self._selector.register(fd, selectors.EVENT_READ, partial(self._pump, job, fd))
+        self._watch_outputs(job)
         if job.stdin is not None:
             os.set_blocking(job.stdin, False)
             self.feed(call.id, first_input, more)
         if job.is_streaming:
             call.send_event({"type": "started", "pid": job.pid})
 
-    def feed(self, call_id: int, data: bytes, more: bool) -> None:
-        """Bytes for the standard input of a call's process; ``more`` false closes it behind them."""
+    def feed(self, call_id: int, data: bytes, more: bool) -> bool:
+        """Bytes for the standard input of a call's process; ``more`` false closes it behind them.
+
+        Returns:
+            Whether the call has a process at all. One that does not read any more gets nothing.
+        """
         job = self._by_call.get(call_id)
-        if job is None or job.stdin is None:
-            return
-        if data:
-            job.waiting_input.append(memoryview(data))
-        job.input_ended = job.input_ended or not more
-        self._push(job)
+        if job is not None and job.stdin is not None:
+            if data:
+                job.waiting_input.append(memoryview(data))
+            job.input_ended = job.input_ended or not more
+            self._push(job)
+        return job is not None
 
     def resume(self, call_id: int) -> None:
         """The host wants more output of a streaming call."""
         job = self._by_call.get(call_id)
         if job is not None and not job.waits_for_credit:
-            for fd in list(job.outputs):
-                self._watch(fd, selectors.EVENT_READ, partial(self._pump, job, fd))
-            if job.status is not None:
-                self._settle(job)
+            self._watch_outputs(job)
+            self._settle(job)
 
     def signal(self, call_id: int, number: int) -> None:
         """Send a signal to the process group of a call.
@@ -174,15 +111,19 @@ class Processes:
         if job is None or job.status is not None:
             raise GuestFailure("INVALID_ARGUMENTS", "the process has ended")
         if number == signal.SIGKILL:
-            kernel.kill_tree(job.pid)
+            self._kill(job)
         else:
             os.killpg(job.pid, number)
 
     def cancel(self, call_id: int) -> None:
         """Kill a call's whole tree."""
         job = self._by_call.get(call_id)
-        if job is not None and job.status is None:
-            kernel.kill_tree(job.pid)
+        if job is not None:
+            # Nobody takes its output any more, and nothing may wait for that.
+            job.is_streaming = False
+            self._watch_outputs(job)
+            self._kill(job)
+            self._settle(job)
 
     def seconds_to_next_deadline(self) -> float | None:
         deadlines = [job.deadline for job in self._by_call.values() if job.deadline is not None]
@@ -191,61 +132,136 @@ class Processes:
     def expire(self) -> None:
         """Act on the deadlines that have passed."""
         now = time.monotonic()
-        for job in [job for job in self._by_call.values() if job.deadline is not None and job.deadline <= now]:
+        due = [job for job in self._by_call.values() if job.deadline is not None and job.deadline <= now]
+        if due:
+            self.collect()  # what has ended by itself meanwhile did not time out
+        for job in due:
+            if job.is_answered or job.give_up_at is not None:
+                continue
             job.deadline = None
             if job.is_background:
                 self._answer(job)
             elif job.status is None:
                 job.timed_out = True
-                kernel.kill_tree(job.pid)
+                self._kill(job)
 
     def collect(self) -> None:
         """Take note of the children that have ended."""
-        ended = kernel.reap()
-        for pid, status in ended:
-            self._adopted.discard(pid)
+        sessions = set(self._adopted.values())
+        ended: List[Job] = []
+        for pid, status in kernel.reap():
+            self._adopted.pop(pid, None)
             job = self._by_pid.pop(pid, None)
-            if job is None:
-                continue
-            job.status = job.popen.returncode = status
-            # They became ours the moment the job's first process ended, and nobody else's since.
-            fresh = kernel.children() - self._adopted - self._by_pid.keys()
-            self._adopted |= fresh
-            job.left_behind = sorted(fresh)
+            if job is not None:
+                job.end(status)
+                ended.append(job)
+        self._adopt(ended, sessions)
+        dying = [job for job in self._by_call.values() if job.give_up_at is not None]
+        for job in {*ended, *dying}:
             self._settle(job)
 
     def stop(self) -> None:
         """Kill everything, adopted processes included."""
+        end = time.monotonic() + _MOST_DYING_SECONDS
         while True:
             living = kernel.children()
-            if not living:
+            if not living or time.monotonic() > end:
                 return
             kernel.kill_tree(*living)
+            time.sleep(_DYING_CHECK_SECONDS)
             kernel.reap()
 
-    def _pump(self, job: _Job, fd: int) -> bool:
-        """Move what one pipe holds; whether it may hold more."""
-        if job.waits_for_credit:
-            self._selector.unregister(fd)
+    def _adopt(self, ended: List[Job], sessions: Set[int]) -> None:
+        """Find whose the processes are that became ours when their parents ended.
+
+        A process in the session of a call is that call's. One that made a session of its own is taken for the call's
+        that has just ended, unless an earlier adopted process shares that session.
+        """
+        by_session = {job.pid: job for job in ended}
+        for pid in kernel.children() - self._adopted.keys() - self._by_pid.keys():
+            session = self._adopted[pid] = kernel.session(pid)
+            owner = by_session.get(session)
+            if owner is None and ended and session not in sessions:
+                owner = ended[0]
+            if owner is not None:
+                owner.left_behind.append(pid)
+
+    def _kill(self, job: Job) -> None:
+        """Kill what a call has started; it is answered once all of that is dead, or cannot be killed."""
+        # A process that was waited for has no pid any more: somebody else may have it.
+        roots = [job.pid] if job.status is None else job.left_behind
+        job.condemned |= kernel.kill_tree(*roots)
+        now = time.monotonic()
+        job.give_up_at, job.deadline = now + _MOST_DYING_SECONDS, now + _DYING_CHECK_SECONDS
+
+    def _is_over(self, job: Job) -> bool:
+        """Whether nothing more is to be waited for but output."""
+        if job.give_up_at is None:
+            return job.status is not None
+        now = time.monotonic()
+        job.left_behind = [pid for pid in job.condemned if kernel.is_alive(pid)]
+        if (job.left_behind or job.status is None) and now < job.give_up_at:
+            job.deadline = now + _DYING_CHECK_SECONDS
             return False
+        job.deadline = None
+        if job.status is None:
+            job.status = signal.SIGKILL
+        return True
+
+    def _settle(self, job: Job) -> None:
+        """Answer a call whose process has ended, behind what its pipes still hold."""
+        if not self._is_over(job):
+            return
+        if not job.is_answered:
+            self._drain(job)
+            if job.waits_for_credit and job.outputs:
+                return
+            self._answer(job)
+
+    def _drain(self, job: Job) -> None:
+        for fd in list(job.outputs):
+            drained = 0
+            while drained < _MOST_DRAINED:
+                moved = self._pump(job, fd)
+                if not moved:
+                    break
+                drained += moved
+
+    def _answer(self, job: Job) -> None:
+        self._by_call.pop(job.call.id, None)
+        if job.stdin is not None:
+            self._close_input(job)
+        value = job.answer()
+        self._watch_outputs(job)  # a paused pipe is read on, so that what still writes to it is not blocked
+        if not job.outputs:
+            job.close_log()
+        if job.spools[0].kept + job.spools[1].kept <= MAX_PAYLOAD:
+            job.call.reply(value, b"".join([*job.spools[0].read(), *job.spools[1].read()]))
+            job.forget_output()
+        else:
+            self._in_worker(partial(_deliver, job, value))
+
+    def _pump(self, job: Job, fd: int) -> int:
+        """Move what one pipe holds, 256 KiB at most; how many bytes that was."""
+        if job.waits_for_credit:
+            self._unwatch(fd)
+            return 0
         most = min(CHUNK, job.call.credit) if job.is_streaming and not job.is_answered else CHUNK
         try:
             data = os.read(fd, most)
         except BlockingIOError:
-            return False
-        if not data:
-            self._unwatch(fd)
-            os.close(fd)
-            stream = job.outputs.pop(fd)
-            if job.is_answered and not job.outputs and job.log is not None:
-                job.log.close()
-            del stream
-            return False
-        job.drained += len(data) if job.status is not None else 0
-        job.take(job.outputs[fd], data)
-        return True
+            return 0
+        if data:
+            job.take(job.outputs[fd], data)
+            return len(data)
+        self._unwatch(fd)
+        os.close(fd)
+        del job.outputs[fd]
+        if job.is_answered and not job.outputs:
+            job.close_log()
+        return 0
 
-    def _push(self, job: _Job) -> None:
+    def _push(self, job: Job) -> None:
         """Write what waits for a process's standard input, as far as its pipe takes it."""
         fd = job.stdin
         if fd is None:
@@ -268,36 +284,18 @@ class Processes:
         if not job.waiting_input:
             self._unwatch(fd)
             if job.input_ended:
-                os.close(fd)
-                job.stdin = None
+                self._close_input(job)
 
-    def _settle(self, job: _Job) -> None:
-        """After the first process has ended: take what its pipes still hold, then answer."""
-        for fd in list(job.outputs):
-            while job.drained < _MOST_DRAINED and self._pump(job, fd):
-                pass
-        if not job.waits_for_credit or not job.outputs:
-            self._answer(job)
+    def _close_input(self, job: Job) -> None:
+        assert job.stdin is not None
+        self._unwatch(job.stdin)
+        os.close(job.stdin)
+        job.stdin = None
+        job.waiting_input.clear()
 
-    def _answer(self, job: _Job) -> None:
-        if job.is_answered:
-            if not job.outputs and job.log is not None:
-                job.log.close()
-            return
-        job.is_answered = True
-        self._by_call.pop(job.call.id, None)
-        if job.stdin is not None:
-            self._unwatch(job.stdin)
-            os.close(job.stdin)
-            job.stdin = None
-        for fd in job.outputs:  # a paused pipe is read on, so that what still writes to it is not blocked
+    def _watch_outputs(self, job: Job) -> None:
+        for fd in job.outputs:
             self._watch(fd, selectors.EVENT_READ, partial(self._pump, job, fd))
-        value = job.value()
-        if job.spools[0].kept + job.spools[1].kept <= MAX_PAYLOAD:
-            job.call.reply(value, b"".join([*job.spools[0].read(), *job.spools[1].read()]))
-            job.forget()
-        else:
-            self._in_worker(partial(_deliver, job, value))
 
     def _watch(self, fd: int, events: int, ready: Callable[[], Any]) -> None:
         if fd in self._selector.get_map():
@@ -310,7 +308,7 @@ class Processes:
             self._selector.unregister(fd)
 
 
-def _deliver(job: _Job, value: Dict[str, Any]) -> None:
+def _deliver(job: Job, value: Dict[str, Any]) -> None:
     try:
         for spool in job.spools:
             for piece in spool.read():
@@ -319,4 +317,4 @@ def _deliver(job: _Job, value: Dict[str, Any]) -> None:
     except CallCancelled:
         job.call.refuse(GuestFailure("CANCELLED", "the call was given up"))
     finally:
-        job.forget()
+        job.forget_output()

@@ -17,7 +17,8 @@ and guest to host:
     ``{"type": "credit", "id", "bytes"}``  ``{"type": "pong"}``
 
 Each direction of each call starts with ``WINDOW`` bytes of credit, so neither side buffers
-without bound and one call cannot starve another.
+without bound and one call cannot starve another. A piece of output costs ``cost(piece)``, which
+is more than its size for tiny ones.
 """
 
 from __future__ import annotations
@@ -28,7 +29,21 @@ import json
 import struct
 from typing import Any, Dict, List, Tuple
 
-__all__ = ["CHUNK", "MAX_HEADER", "MAX_PAYLOAD", "PREAMBLE", "WINDOW", "FrameError", "FrameReader", "encode", "pieces"]
+__all__ = [
+    "CHUNK",
+    "LEAST_COST",
+    "MAX_HEADER",
+    "MAX_PAYLOAD",
+    "MAX_REQUEST_HEADER",
+    "PREAMBLE",
+    "WINDOW",
+    "FrameError",
+    "FrameReader",
+    "as_text",
+    "cost",
+    "encode",
+    "pieces",
+]
 
 MAX_PAYLOAD = 1 << 20
 MAX_HEADER = 1 << 20  # what the host accepts; the guest trusts the host with MAX_REQUEST_HEADER
@@ -40,6 +55,7 @@ WINDOW = 1 << 22
 # shell or a wrapper printed before is noise.
 PREAMBLE = b"\nOMNIAGENTS-GUEST "
 
+LEAST_COST = 64  # about what keeping one piece costs beside its bytes
 _LENGTHS = struct.Struct(">II")
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
@@ -54,7 +70,17 @@ def encode(header: Dict[str, Any], payload: bytes = b"", text: bool = False) -> 
     """The bytes of one frame."""
     head = _ENCODER.encode(header).encode("ascii")
     frame = b"".join((_LENGTHS.pack(len(head), len(payload)), head, payload))
-    return base64.b64encode(frame) + b"\n" if text else frame
+    return as_text(frame) if text else frame
+
+
+def as_text(frame: bytes) -> bytes:
+    """A raw frame as the text carrier has it."""
+    return base64.b64encode(frame) + b"\n"
+
+
+def cost(piece: bytes) -> int:
+    """What a piece of output takes of its call's credit, bytes."""
+    return max(len(piece), LEAST_COST)
 
 
 def pieces(payload: bytes, size: int = CHUNK) -> List[bytes]:

@@ -9,11 +9,23 @@ from typing import Tuple
 
 from .failure import GuestFailure, failure_of_os_error
 
-__all__ = ["LOGS_DIRECTORY", "PRIVATE_DIRECTORY", "Root", "display"]
+__all__ = [
+    "LOGS_DIRECTORY",
+    "PRIVATE_DIRECTORY",
+    "TEMPORARY_PREFIX",
+    "TEMPORARY_SUFFIX",
+    "Root",
+    "display",
+    "is_passing",
+]
 
 # Where Omniagents keeps what belongs to the workspace: memory.json (kept in snapshots) and logs/ (not).
 PRIVATE_DIRECTORY = ".omniagents"
 LOGS_DIRECTORY = ".omniagents/logs"
+
+# A guest that is killed in the middle of a write leaves a file with such a name behind.
+TEMPORARY_PREFIX = ".omniagents-"
+TEMPORARY_SUFFIX = ".tmp"
 
 _MAX_LINKS = 40  # what Linux follows before ELOOP (path_resolution(7))
 
@@ -126,6 +138,13 @@ class Root:
                 )
             current = candidate
         return current
+
+
+def is_passing(path: str, name: str) -> bool:
+    """Whether a path (relative to the workspace, with its last part) is Omniagents' own and not worth keeping."""
+    if name.startswith(TEMPORARY_PREFIX):
+        return name.endswith(TEMPORARY_SUFFIX)
+    return path == LOGS_DIRECTORY
 
 
 def display(path: str) -> str:

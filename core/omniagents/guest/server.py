@@ -80,16 +80,16 @@ class _LiveCall(Call):
     def send(self, data: bytes) -> None:
         for piece in protocol.pieces(data):
             with self._changed:
-                while self.credit < len(piece) and not self.cancelled.is_set():
+                while self.credit < protocol.cost(piece) and not self.cancelled.is_set():
                     self._changed.wait()
                 if self.cancelled.is_set():
                     raise CallCancelled
-                self.credit -= len(piece)
+                self.credit -= protocol.cost(piece)
             self._channel.send({"type": "data", "id": self.id}, piece)
 
     def send_now(self, data: bytes, stream: int) -> None:
         """Send without waiting: the loop asks for no more than ``credit`` allows."""
-        self.credit -= len(data)
+        self.credit -= protocol.cost(data)
         self._channel.send({"type": "data", "id": self.id, "stream": stream}, data)
 
     def send_event(self, header: Dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from typing import Deque, Dict, Iterable, Iterator, List, Tuple
 
 from .failure import GuestFailure
 from .hints import shown, tool_call
-from .ignore import ALWAYS_LEFT_OUT, DEFAULT_NAMES
-from .root import Root, display
+from .ignore import DEFAULT_NAMES
+from .root import Root, display, is_passing
 
 __all__ = ["not_found", "similar_paths"]
 
@@ -82,7 +82,7 @@ def _tree(root: Root, directories: bool) -> Iterator[Tuple[str, str]]:
         for name, is_directory in sorted(_names(directory)):
             seen += 1
             absolute = _below(directory, name)
-            if name in DEFAULT_NAMES or root.relative(absolute) in ALWAYS_LEFT_OUT:
+            if name in DEFAULT_NAMES or is_passing(root.relative(absolute), name):
                 continue
             if is_directory:
                 pending.append(absolute)

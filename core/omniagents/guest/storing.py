@@ -9,16 +9,12 @@ import stat
 from typing import Iterable, Iterator, List, NamedTuple, Tuple
 
 from .failure import GuestFailure, failure_of_os_error
-from .root import display
+from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, display
 
-__all__ = ["ABSENT", "TEMPORARY_PREFIX", "TEMPORARY_SUFFIX", "digest", "read_stored", "store"]
+__all__ = ["ABSENT", "digest", "read_stored", "store"]
 
 #: What ``expected`` says when there must be no file yet.
 ABSENT = "absent"
-
-# A guest that is killed between its two steps leaves one of these behind; walks and snapshots may pass over them.
-TEMPORARY_PREFIX = ".omniagents-"
-TEMPORARY_SUFFIX = ".tmp"
 
 _PIECE_BYTES = 1 << 20
 _RESTORABLE_BYTES = 64 << 20  # old content kept in memory while a file is written in place

@@ -25,8 +25,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 
 from .context import CallCancelled, Context, Reply
 from .failure import GuestFailure, failure_of_os_error
-from .ignore import ALWAYS_LEFT_OUT, DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
-from .root import Root, display
+from .ignore import DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
+from .root import Root, display, is_passing
 
 __all__ = [
     "Entry",
@@ -144,7 +144,7 @@ def _opened(
         path = prefix + name
         if ignores(name, path, kind == "directory"):
             left_out(path, kind, "ignored", rules)
-        elif path not in ALWAYS_LEFT_OUT:
+        elif not is_passing(path, name):
             kept.append(name)
             if kind == "directory":
                 kept.append(name + "/")
@@ -422,9 +422,7 @@ def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
     return Rules(tuple((patterns, above) for patterns in lists))
 
 
-def _batches(
-    base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rules: Rules
-) -> Iterator[List[List[Any]]]:
+def _batches(base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rules: Rules) -> Iterator[List[List[Any]]]:
     batch: List[List[Any]] = []
     lstat = os.lstat
     for path, kind in found:

@@ -18,9 +18,6 @@ from omniagents.workspace import Workspace
 
 __all__ = ["MemoryStateManager"]
 
-# Omniagents' own, of one session only: neither saved nor removed.
-_OF_THE_SESSION: Final = (".omniagents/logs/", ".omniagents/session/")
-
 # How often a file that changes while it is read is read again.
 _ATTEMPTS: Final = 3
 
@@ -102,7 +99,7 @@ class MemoryStateManager(StateManager):
 
 def _read(workspace: Workspace) -> tuple[dict[str, _Entry], list[LeftOut]]:
     """Every file, directory and link of the workspace, and what could not be read."""
-    scan = workspace.scan(exclude=_OF_THE_SESSION)
+    scan = workspace.scan()
     left_out = [
         *scan.left_out,
         *(LeftOut(found.path, "not a file, directory or link") for found in scan.entries if found.kind == "other"),
@@ -133,7 +130,7 @@ def _exported(workspace: Workspace, paths: Sequence[str]) -> Iterator[tuple[_Ent
 
 def _make_equal(workspace: Workspace, entries: dict[str, _Entry]) -> None:
     """Write every entry, parents first, and remove everything else."""
-    scan = workspace.scan(exclude=_OF_THE_SESSION)
+    scan = workspace.scan()
     workspace.import_(map(_as_import, entries.values()), remove=_surplus(scan, entries))
 
 
