@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
 import sys
-from typing import Any, Callable, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from . import kernel
 from .failure import GuestFailure, failure_of_os_error
+from .naming import resolve_shown
 from .root import Root, display
 
 __all__ = ["Launched", "launch", "shell", "which"]
@@ -18,6 +20,7 @@ __all__ = ["Launched", "launch", "shell", "which"]
 _MAX_SCRIPT_ARGUMENT = 100_000
 _PIPE_BYTES = 1 << 18
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; the fcntl module has it from Python 3.10
+_AT_A_LIMIT = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Launched(NamedTuple):
@@ -31,6 +34,8 @@ class Launched(NamedTuple):
 def which(program: str, path: str) -> str | None:
     """The first executable file of this name on ``path``; ``shutil.which`` without its costly import."""
     for directory in path.split(os.pathsep):
+        if not os.path.isabs(directory):
+            continue  # relative to a directory that the process will not be in
         candidate = os.path.join(directory, program)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return candidate
@@ -46,76 +51,80 @@ def launch(root: Root, arguments: Mapping[str, Any], inherited: Mapping[str, str
     """Start the process a ``run`` request asks for, as the leader of its own session.
 
     Args:
-        arguments: ``command`` (str: shell, list: argv), ``cwd``, ``outside``, ``env``, ``user``, ``merge``.
+        arguments: ``command`` (str: shell, list: argv), ``cwd``, ``outside``, ``env``, ``defaults`` (more environment,
+            which ``inherited`` and ``env`` override), ``user``, ``merge``.
         inherited: What every process of this environment gets; ``env`` adds to it, a null removes.
         has_input: Whether bytes for its standard input will follow.
 
     Raises:
-        GuestFailure: No such directory or program, no such user, or the environment's limit on processes.
+        GuestFailure: No such directory or program, no such user, or a limit of the environment.
     """
     directory = _directory(root, arguments)
-    environment = {**inherited, **(arguments.get("env") or {})}
+    environment = {**(arguments.get("defaults") or {}), **inherited, **(arguments.get("env") or {})}
     environment = {name: value for name, value in environment.items() if value is not None}
     become = _identity(arguments.get("user"))
-    argv, script = _argv(arguments["command"], environment.get("PATH") or os.defpath)
-    ours, theirs = _pipes(has_input, bool(arguments.get("merge")))
-    try:
-        popen = subprocess.Popen(
-            argv,
-            cwd=directory,
-            env=environment,
-            stdin=theirs[0],
-            stdout=theirs[1],
-            stderr=theirs[2],
-            pass_fds=(script,) if script is not None else (),
-            start_new_session=True,
-            preexec_fn=become,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        for fd in ours:
-            if fd is not None:
-                os.close(fd)
-        raise _refusal(error, argv, directory) from error
-    finally:
-        for fd in {fd for fd in (*theirs, script) if fd is not None and fd >= 0}:
-            os.close(fd)
-    outputs = tuple((fd, stream) for stream, fd in ((1, ours[1]), (2, ours[2])) if fd is not None)
-    return Launched(popen, ours[0], outputs)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        try:
+            argv, script = _argv(arguments["command"], environment.get("PATH") or os.defpath, theirs)
+            kept, given = _pipes(has_input, bool(arguments.get("merge")), ours, theirs)
+            popen = subprocess.Popen(
+                argv,
+                cwd=directory,
+                env=environment,
+                stdin=given[0],
+                stdout=given[1],
+                stderr=given[2],
+                pass_fds=script,
+                start_new_session=True,
+                preexec_fn=become,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise _refusal(error, arguments["command"], directory, arguments.get("cwd") or ".") from error
+        ours.pop_all()
+    return Launched(popen, kept.get(0), tuple((kept[stream], stream) for stream in (1, 2) if stream in kept))
 
 
 def _directory(root: Root, arguments: Mapping[str, Any]) -> str:
-    named = arguments.get("cwd") or "."
-    directory = root.resolve(named, outside=bool(arguments.get("outside")))
+    named, outside = arguments.get("cwd") or ".", bool(arguments.get("outside"))
+    directory = root.resolve(named, outside=True) if outside else resolve_shown(root, named)
     if not os.path.exists(directory):
-        raise GuestFailure(
-            "FILE_NOT_FOUND",
-            "directory %s does not exist; create it first or use another one" % display(named),
-            path=named,
-            error_number=errno.ENOENT,
-        )
+        raise _no_directory(root, named, directory)
     if not os.path.isdir(directory):
         raise GuestFailure(
-            "NOT_A_DIRECTORY",
-            "%s is a file; the directory to run in is needed" % display(named),
-            path=named,
-            error_number=errno.ENOTDIR,
+            "NOT_A_DIRECTORY", "%s is not a directory; the directory to run in is needed" % display(named),
+            path=named, error_number=errno.ENOTDIR,
         )
     return directory
 
 
-def _argv(command: str | List[str], path: str) -> Tuple[List[str], int | None]:
+def _no_directory(root: Root, named: str, directory: str) -> GuestFailure:
+    from .similar import not_found  # only refusals need it
+
+    failure = not_found(root, named, directory, directories=True)
+    failure.error_number = errno.ENOENT
+    return failure
+
+
+def _argv(
+    command: str | List[str], path: str, opened: contextlib.ExitStack
+) -> Tuple[List[str], Tuple[int, ...]]:
+    """The argv, and the descriptors it needs."""
+    if not command:
+        raise GuestFailure("INVALID_ARGUMENTS", "an empty command")
     if not isinstance(command, str):
-        if not command:
-            raise GuestFailure("INVALID_ARGUMENTS", "an empty command")
-        return command, None
-    if len(command) <= _MAX_SCRIPT_ARGUMENT:
-        return [shell(path), "-c", command], None
-    script = os.memfd_create("command", 0) if hasattr(os, "memfd_create") else _unnamed_file()
-    data = memoryview(os.fsencode(command))
+        return command, ()
+    if "\0" in command:
+        raise GuestFailure("INVALID_ARGUMENTS", "a command cannot contain a NUL character")
+    script = os.fsencode(command)
+    if len(script) <= _MAX_SCRIPT_ARGUMENT:
+        return [shell(path), "-c", command], ()
+    fd = os.memfd_create("command") if hasattr(os, "memfd_create") else _unnamed_file()
+    opened.callback(os.close, fd)
+    data = memoryview(script)
     while data:
-        data = data[os.write(script, data) :]
-    os.lseek(script, 0, os.SEEK_SET)
-    return [shell(path), "/dev/fd/%d" % script], script
+        data = data[os.write(fd, data) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return [shell(path), "/dev/fd/%d" % fd], (fd,)
 
 
 def _unnamed_file() -> int:
@@ -125,16 +134,19 @@ def _unnamed_file() -> int:
         return os.dup(file.fileno())
 
 
-def _pipes(has_input: bool, merge: bool) -> Tuple[List[int | None], List[int]]:
-    """Our ends and the process's, each for standard input, output and error."""
-    ours: List[int | None] = [None, None, None]
-    theirs = [subprocess.DEVNULL, 0, subprocess.STDOUT]
-    if has_input:
-        theirs[0], ours[0] = os.pipe()
-    for stream in (1,) if merge else (1, 2):
-        ours[stream], theirs[stream] = os.pipe()
-        _widen(theirs[stream])
-    return ours, theirs
+def _pipes(
+    has_input: bool, merge: bool, ours: contextlib.ExitStack, theirs: contextlib.ExitStack
+) -> Tuple[Dict[int, int], List[int]]:
+    """Our ends by standard descriptor, and the process's three."""
+    kept: Dict[int, int] = {}
+    given = [subprocess.DEVNULL, 0, subprocess.STDOUT]
+    for number in (0,) * has_input + (1,) + (2,) * (not merge):
+        reading, writing = os.pipe()
+        kept[number], given[number] = (writing, reading) if number == 0 else (reading, writing)
+        ours.callback(os.close, kept[number])
+        theirs.callback(os.close, given[number])
+        _widen(writing)
+    return kept, given
 
 
 def _widen(fd: int) -> None:
@@ -182,12 +194,14 @@ def _identity(user: str | None) -> Callable[[], None]:
     return switch
 
 
-def _refusal(error: Exception, argv: List[str], directory: str) -> GuestFailure:
+def _refusal(error: Exception, command: str | List[str], directory: str, named: str) -> GuestFailure:
     number = getattr(error, "errno", None)
-    program = display(str(argv[0]))
+    program = display(command[0]) if not isinstance(command, str) else "the shell"
+    if isinstance(error, OSError) and error.filename == directory:
+        return failure_of_os_error(error, named)
     if number == errno.ENOENT:
         return GuestFailure(
-            "FILE_NOT_FOUND", "no program %s in the environment" % program, path=argv[0], error_number=number
+            "FILE_NOT_FOUND", "no program %s in the environment" % program, error_number=number, program=program
         )
     if number == errno.E2BIG:
         return GuestFailure(
@@ -195,12 +209,13 @@ def _refusal(error: Exception, argv: List[str], directory: str) -> GuestFailure:
             "the command's arguments are too long for the system; write them to a file and pass its name",
             error_number=number,
         )
-    if number == errno.EAGAIN:
+    if number in _AT_A_LIMIT:
         return GuestFailure(
             "COMMAND_FAILED",
-            "%s could not be started: the environment is at its limit of processes; end some of them first" % program,
+            "%s could not be started: the environment is at its limit of processes, open files or memory; end some "
+            "processes first" % program,
             error_number=number,
         )
     if isinstance(error, OSError):
-        return failure_of_os_error(error, str(argv[0]))
+        return failure_of_os_error(error, program)
     return GuestFailure("INVALID_ARGUMENTS", "%s could not be started: %s" % (program, error))

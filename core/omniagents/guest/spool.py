@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import stat
 import time
 from typing import IO, Iterator, List, Tuple
 
 from .root import LOGS_DIRECTORY, Root
 
-__all__ = ["MAX_LOGS_BYTES", "MAX_LOG_BYTES", "Log", "Spool"]
+__all__ = ["MAX_LOGS", "MAX_LOGS_BYTES", "MAX_LOG_BYTES", "Log", "Spool"]
 
 _MEMORY_BYTES = 1 << 20
 MAX_LOG_BYTES = 64 << 20
 MAX_LOGS_BYTES = 256 << 20
+MAX_LOGS = 500
+_LOG_PART_BYTES = 8 << 20  # room is looked for in steps of this
+_REPLACEMENT = "\ufffd".encode()
 
 
 class Spool:
@@ -21,11 +26,15 @@ class Spool:
 
     In memory up to 1 MiB, then in an unnamed file. Byte ``i`` of the stream lies at ``i`` for the
     first fifth and behind it in a ring, so what is dropped is always the middle.
+
+    Attributes:
+        newlines: How many line feeds were written.
     """
 
     def __init__(self, limit: int) -> None:
         self._stored = 0
         self._lost = 0
+        self.newlines = 0
         self._file: IO[bytes] = io.BytesIO()
         self._in_memory = True
         self._set_limit(limit)
@@ -49,6 +58,23 @@ class Spool:
         return min(self._head, self._stored) if self.is_truncated else self._stored
 
     def write(self, data: bytes) -> None:
+        self.newlines += data.count(b"\n")
+        self._store(data)
+
+    def read(self) -> Iterator[bytes]:
+        """What was kept, in order, in pieces of at most 256 KiB."""
+        if self._stored <= self._limit:
+            yield from self._span(0, self._stored)
+            return
+        split = self._place(self._stored)[0]
+        yield from self._span(0, self._head)
+        yield from self._span(split, self._limit)
+        yield from self._span(self._head, split)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _store(self, data: bytes) -> None:
         if self._in_memory and min(self._stored + len(data), self._limit) > _MEMORY_BYTES:
             self._move_to_disk()
         view = memoryview(data)
@@ -63,19 +89,6 @@ class Spool:
                 continue
             self._stored += written
             view = view[written:]
-
-    def read(self) -> Iterator[bytes]:
-        """What was kept, in order, in pieces of at most 256 KiB."""
-        if self._stored <= self._limit:
-            yield from self._span(0, self._stored)
-            return
-        split = self._place(self._stored)[0]
-        yield from self._span(0, self._head)
-        yield from self._span(split, self._limit)
-        yield from self._span(self._head, split)
-
-    def close(self) -> None:
-        self._file.close()
 
     def _set_limit(self, limit: int) -> None:
         self._limit = max(limit, 2)
@@ -120,42 +133,74 @@ class Spool:
     def _rewrite(self, kept: bytes) -> None:
         self._lost += self._stored - len(kept)
         self._stored = 0
-        self.write(kept)
+        self._store(kept)
 
 
 class Log:
     """The whole output of one command in ``.omniagents/logs``, at most 64 MiB; the oldest logs make room.
 
-    Created when first written to. A workspace whose disk is full or read-only has no log: ``path`` stays None.
+    NUL bytes become U+FFFD, so that ``read_file`` takes it for a text.
+
+    Attributes:
+        path: Relative to the workspace. None before ``begin``, and where it could not be made: the disk is full or
+            the workspace read-only.
+        has_begun: ``begin`` was called.
+        taken: How many bytes of output are in it; fewer than were given to ``write`` once the disk or the log is full,
+            or newer logs needed the room.
     """
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self._fd = -1
-        self._written = 0
-        self._failed = False
+        self._room = 0
+        self._size = 0
         self.path: str | None = None
+        self.has_begun = False
+        self.taken = 0
 
-    @property
-    def has_begun(self) -> bool:
-        return self._written > 0
+    def begin(self) -> None:
+        """Create the file."""
+        self.has_begun = True
+        try:
+            self._create()
+        except OSError:
+            self.close()
 
     def write(self, data: bytes) -> None:
-        if self._failed or self._written >= MAX_LOG_BYTES:
+        """Append, as long as there is a file and room."""
+        if self._fd < 0:
             return
+        text = data.replace(b"\0", _REPLACEMENT)
         try:
-            if self._fd < 0:
-                self._create()
-            self._written += os.write(self._fd, data[: MAX_LOG_BYTES - self._written])
-            if self._written >= MAX_LOG_BYTES:
-                os.write(self._fd, b"\n[log ends here: %d bytes is the most one log holds]\n" % MAX_LOG_BYTES)
+            if self._size + len(text) > self._room:
+                self._extend()
+            fits = text[: self._room - self._size]
+            self._append(fits)
+            self.taken += len(data) if len(fits) == len(text) else min(len(data), len(fits))
+            if len(fits) < len(text):
+                self._append(b"\n[log ends here: %d bytes is the most one log holds]\n" % MAX_LOG_BYTES)
+                self.close()
         except OSError:
-            self._failed = True
+            self.close()
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _append(self, text: bytes) -> None:
+        view = memoryview(text)
+        while view:
+            written = os.write(self._fd, view)
+            self._size += written
+            view = view[written:]
+
+    def _extend(self) -> None:
+        """Make room for the next part of the file, at the expense of older logs."""
+        _make_room(os.path.join(self._root.path, LOGS_DIRECTORY), MAX_LOGS_BYTES - _LOG_PART_BYTES)
+        if not os.fstat(self._fd).st_nlink:
+            raise FileNotFoundError("this log was the oldest")
+        self._room = min(self._room + _LOG_PART_BYTES, MAX_LOG_BYTES)
 
     def _create(self) -> None:
         directory = self._root.path
@@ -166,22 +211,28 @@ class Log:
             except FileExistsError:
                 if os.path.islink(directory):
                     raise
-        _make_room(directory, MAX_LOGS_BYTES - MAX_LOG_BYTES)
         name = "%s-%s.log" % (time.strftime("%Y%m%d-%H%M%S", time.gmtime()), os.urandom(3).hex())
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(os.path.join(directory, name), flags, 0o600)
+        self._extend()
         self.path = LOGS_DIRECTORY + "/" + name
 
 
 def _make_room(directory: str, most_bytes: int) -> None:
+    """Remove the oldest logs until at most ``most_bytes`` and ``MAX_LOGS`` are left."""
     logs: List[Tuple[int, str, int]] = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            status = entry.stat(follow_symlinks=False)
-            logs.append((status.st_mtime_ns, entry.path, status.st_size))
-    total = sum(size for _, _, size in logs)
-    for _, path, size in sorted(logs):
-        if total <= most_bytes:
-            return
-        os.unlink(path)
-        total -= size
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # a command removed it
+            if stat.S_ISREG(status.st_mode):
+                logs.append((status.st_mtime_ns, entry.path, status.st_size))
+    logs.sort(reverse=True)
+    total = 0
+    for count, (_, path, size) in enumerate(logs, 1):
+        total += size
+        if total > most_bytes or count > MAX_LOGS:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
