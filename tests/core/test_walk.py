@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from omniagents.guest import walk as walk_module
 from omniagents.guest.context import Call, CallCancelled, Context
 from omniagents.guest.failure import GuestFailure
+from omniagents.guest.long_paths import open_path
 from omniagents.guest.root import Root
-from omniagents.guest.walk import Entry, Skipped, iter_files, open_path, scan
+from omniagents.guest.walk import Entry, Skipped, iter_files, scan
 from omniagents.records import FileInfo
 
 

@@ -7,8 +7,9 @@ import os
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
+from .long_paths import open_path
 from .search_lines import Limits, Query, is_binary, read_text, wide_encoding
-from .walk import Skipped, open_path
+from .walk import Skipped
 
 __all__ = ["MAX_FILE_BYTES", "ChunkResult", "Searcher", "read_content"]
 

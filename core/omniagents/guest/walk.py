@@ -9,13 +9,12 @@ For other operations::
     reply["skipped"] = skipped.as_json()   # {"ignored": {"count": 3, "names": [up to five]}, "unreadable": ...}
 
 Paths come sorted by code point. Links are never followed, unreadable directories are counted, and
-neither the depth of a tree nor the length of its paths is limited: use ``open_path`` on what
+neither the depth of a tree nor the length of its paths is limited: use ``long_paths.open_path`` on what
 comes out, since an absolute path may be longer than the system takes in one call.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 from .context import CallCancelled, Context, Reply
 from .failure import GuestFailure, failure_of_os_error
 from .ignore import DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
+from .long_paths import open_path, read_link, stat_path
 from .root import Root, display, is_passing
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Skipped",
     "directory_to_walk",
     "iter_files",
-    "open_path",
     "prefix_of",
     "rules_for",
     "scan",
@@ -46,8 +45,6 @@ __all__ = [
 _NAMES_KEPT = 5
 _MAX_LEFT_OUT = 10_000
 _BATCH_ENTRIES = 1_000
-# A path of PATH_MAX (4,096) bytes with its final NUL is refused; pieces below it leave room for a name.
-_PIECE_BYTES = 3_800
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -182,73 +179,6 @@ def _scanned(directory: str | int) -> Tuple[List[str], Dict[str, str]]:
     return names, kinds
 
 
-def open_path(absolute: str, flags: int) -> int:
-    """``os.open`` for an absolute path of any length; never opens a link in the last position.
-
-    Raises:
-        OSError: As ``os.open`` does; ``ELOOP`` for a link.
-    """
-    flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(absolute, flags)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-    with _parent_opened(absolute) as (directory, name):
-        return os.open(name, flags, dir_fd=directory)
-
-
-def _stat(absolute: str, *, follow_symlinks: bool = True) -> os.stat_result:
-    try:
-        return os.stat(absolute, follow_symlinks=follow_symlinks)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-    with _parent_opened(absolute) as (directory, name):
-        return os.stat(name, dir_fd=directory, follow_symlinks=follow_symlinks)
-
-
-def _readlink(absolute: str) -> str:
-    try:
-        return os.readlink(absolute)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-    with _parent_opened(absolute) as (directory, name):
-        return os.readlink(name, dir_fd=directory)
-
-
-@contextlib.contextmanager
-def _parent_opened(absolute: str) -> Iterator[Tuple[int, str]]:
-    parts = [part for part in absolute.split("/") if part]
-    name = parts.pop()
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    current = os.open("/", flags)
-    try:
-        for piece in _pieces(parts):
-            following = os.open(piece, flags, dir_fd=current)
-            os.close(current)
-            current = following
-        yield current, name
-    finally:
-        os.close(current)
-
-
-def _pieces(parts: Sequence[str]) -> Iterator[str]:
-    """Relative paths short enough for one call each."""
-    piece: List[str] = []
-    size = 0
-    for part in parts:
-        length = len(os.fsencode(part)) + 1
-        if piece and size + length > _PIECE_BYTES:
-            yield "/".join(piece)
-            piece, size = [], 0
-        piece.append(part)
-        size += length
-    if piece:
-        yield "/".join(piece)
-
-
 def prefix_of(root: Root, absolute: str) -> str:
     """A directory inside the workspace as the beginning of its entries' paths: ``""``, or ends with a slash."""
     relative = root.relative(absolute)
@@ -359,7 +289,7 @@ def iter_files(
 def target_kind(absolute: str) -> str:
     """``file`` for a link to a regular file, else the reason why it is passed over."""
     try:
-        mode = _stat(absolute).st_mode
+        mode = stat_path(absolute).st_mode
     except OSError:
         return "broken links"
     if stat.S_ISREG(mode):
@@ -453,7 +383,7 @@ def _status_of(absolute: str, error: OSError) -> os.stat_result | None:
     if error.errno != errno.ENAMETOOLONG:
         return None
     try:
-        return _stat(absolute, follow_symlinks=False)
+        return stat_path(absolute, follow_symlinks=False)
     except OSError:
         return None
 
@@ -463,7 +393,7 @@ def _described(absolute: str, mode: int) -> Tuple[str, str | None]:
         return "directory", None
     if stat.S_ISLNK(mode):
         try:
-            return "link", _readlink(absolute)
+            return "link", read_link(absolute)
         except OSError:
             return "link", ""
     return ("file" if stat.S_ISREG(mode) else "other"), None
