@@ -266,8 +266,9 @@ class _Server:
         if call is None:
             return  # answered while the frame was on its way
         if kind == "data":
+            if self._processes.feed(call_id, payload, header["more"]):
+                payload = b""  # a process takes it, no operation will
             call.arrived(payload, header["more"])
-            self._processes.feed(call_id, payload, header["more"])
         elif kind == "credit":
             call.credited(header["bytes"])
             self._processes.resume(call_id)
