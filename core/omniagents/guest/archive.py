@@ -3,11 +3,13 @@
 An entry is a fixed header (``HEADER``: kind, mode, size, mtime, ctime, inode, lengths of path and
 link target), the path, the target, and for a file its content in pieces, each behind its length,
 ended by a zero length and one byte that says whether the copy is consistent. The host speaks the
-same format (``connection.archive``); what it sends is trusted no more than a stored tree may be.
+same format (``omniagents.trees``); what it sends is trusted no more than a stored tree may be.
+Every path is walked part by part (``descent``): nothing is read or written through a link.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -15,6 +17,7 @@ import struct
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .context import Context, Reply
+from .descent import DIRECTORY_FLAGS, Descent
 from .failure import GuestFailure, failure_of_os_error
 from .removal import remove_tree
 from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Root, display
@@ -44,18 +47,25 @@ CONSISTENT, CHANGED, VANISHED, UNREADABLE = range(4)
 
 _PIECE = 1 << 18
 _BATCH = 1 << 18
-_OPEN_DIRECTORIES = 64
+_MAX_PIECE = 1 << 24
+_MAX_NAME = 1 << 20
+_MAX_NAMES = 1 << 30
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP)  # of O_DIRECTORY | O_NOFOLLOW: a file, or a link
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def export(context: Context, arguments: Dict[str, Any]) -> Reply:
     """Stream the entries named in the payload (NUL-separated, relative), in that order, links not followed."""
-    names = context.call.receive_all()
+    names = context.call.receive_all(_MAX_NAMES)
     out = _Batch(context.call.send)
-    for name in names.split(b"\0") if names else []:
-        _export_one(context.root, os.fsdecode(name), out)
+    descent = Descent(context.root.path)
+    try:
+        for name in names.split(b"\0") if names else []:
+            _export_one(descent, name, out)
+    finally:
+        descent.close()
     out.flush()
     return {}, b""
 
@@ -80,56 +90,55 @@ class _Batch:
             self._pending, self._size = [], 0
 
 
-def _export_one(root: Root, name: str, out: _Batch) -> None:
-    path = root.path + "/" + name
-    raw = os.fsencode(name)
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        is_gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        out.add(HEADER.pack(FILE, 0, 0, 0, 0, 0, len(raw), 0), raw, _end(VANISHED if is_gone else UNREADABLE))
-        return
-    if stat.S_ISREG(status.st_mode):
-        _export_file(path, raw, status, out)
-        return
+def _export_one(descent: Descent, name: bytes, out: _Batch) -> None:
+    parts = _parts(name)
     target = b""
-    kind = DIRECTORY if stat.S_ISDIR(status.st_mode) else OTHER
-    if stat.S_ISLNK(status.st_mode):
-        kind, target = LINK, os.readlink(os.fsencode(path))
-    out.add(_header(kind, status, raw, target), raw, target)
-
-
-def _export_file(path: str, raw: bytes, status: os.stat_result, out: _Batch) -> None:
     try:
-        fd = os.open(path, _FILE_FLAGS)
+        parent = descent.to(parts[:-1])
+        status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            _export_file(os.open(parts[-1], _FILE_FLAGS, dir_fd=parent), name, out)
+            return
+        kind = DIRECTORY if stat.S_ISDIR(status.st_mode) else OTHER
+        if stat.S_ISLNK(status.st_mode):
+            kind, target = LINK, os.readlink(parts[-1], dir_fd=parent)
     except OSError as error:
-        problem = VANISHED if error.errno == errno.ENOENT else UNREADABLE
-        out.add(_header(FILE, status, raw, b""), raw, _end(problem))
+        problem = VANISHED if error.errno in _GONE else UNREADABLE
+        out.add(HEADER.pack(FILE, 0, 0, 0, 0, 0, len(name), 0), name, _end(problem))
         return
+    out.add(_header(kind, status, name, target), name, target)
+
+
+def _export_file(fd: int, name: bytes, out: _Batch) -> None:
+    """Add what ``fd`` holds, and close it."""
     try:
         before = os.fstat(fd)
-        out.add(_header(FILE, before, raw, b""), raw)
-        problem, total = CONSISTENT, 0
-        while True:
-            # One byte more than is left shows the end without a further call for small files.
-            piece = os.read(fd, min(_PIECE, max(before.st_size - total + 1, 1)))
-            if not piece:
-                break
-            total += len(piece)
-            if total > before.st_size:
-                problem = CHANGED
-                break
-            out.add(LENGTH.pack(len(piece)), piece)
-            if total == before.st_size and len(piece) < _PIECE:
-                break
-        after = os.fstat(fd)
-        if total != before.st_size or _moved(before, after):
-            problem = CHANGED
-    except OSError:
-        problem = UNREADABLE
+        out.add(_header(FILE, before, name, b""), name)
+        try:
+            total = _add_content(fd, before, out)
+            is_same = total == before.st_size and not _moved(before, os.fstat(fd))
+            problem = CONSISTENT if is_same else CHANGED
+        except OSError:
+            problem = UNREADABLE
+        out.add(_end(problem))
     finally:
         os.close(fd)
-    out.add(_end(problem))
+
+
+def _add_content(fd: int, before: os.stat_result, out: _Batch) -> int:
+    """Add the file's pieces, at most the size it had; how many bytes it turned out to have, or more than its size."""
+    if not stat.S_ISREG(before.st_mode):
+        return -1  # a FIFO or device took the file's place: its header says FILE, its end says that it changed
+    total = 0
+    while True:
+        # One byte more than is left shows the end without a further call for small files.
+        piece = os.read(fd, min(_PIECE, before.st_size - total + 1))
+        total += len(piece)
+        if not piece or total > before.st_size:
+            return total
+        out.add(LENGTH.pack(len(piece)), piece)
+        if total == before.st_size and len(piece) < _PIECE:
+            return total
 
 
 def _moved(before: os.stat_result, after: os.stat_result) -> bool:
@@ -181,17 +190,15 @@ class _Source:
 def import_(context: Context, arguments: Dict[str, Any]) -> Reply:
     """Remove what the stream's first part names, then create its entries.
 
-    What stands in the way of an entry is replaced. Nothing is written through a link: parents are
-    opened one by one without following. Ownership is the guest's; set-id bits of files are dropped.
-    Answers one ``STATUS`` for each entry, in order.
+    What stands in the way of an entry is replaced. Ownership is the guest's; set-id bits of files are
+    dropped. Answers one ``STATUS`` for each entry, in order.
     """
     source = _Source(context.call.receive)
-    (length,) = LENGTH.unpack(source.exactly(LENGTH.size))
-    removals = source.exactly(length)
-    for name in removals.split(b"\0") if removals else []:
-        _remove(context.root, _parts(name))
     importer = _Importer(context.root)
     try:
+        removals = source.exactly(_bounded(*LENGTH.unpack(source.exactly(LENGTH.size)), _MAX_NAMES))
+        for name in removals.split(b"\0") if removals else []:
+            importer.remove(name)
         while not source.is_at_end():
             importer.take(source)
         statuses = importer.finish()
@@ -201,88 +208,93 @@ def import_(context: Context, arguments: Dict[str, Any]) -> Reply:
     return {"entries": len(statuses) // STATUS.size}, b""
 
 
+def _bounded(length: int, most: int) -> int:
+    if length > most:
+        raise GuestFailure("INVALID_ARGUMENTS", "an archive with a part of %d bytes" % length)
+    return length
+
+
 def _parts(name: bytes) -> List[bytes]:
     parts = name.split(b"/")
-    if not name or any(part in (b"", b".", b"..") for part in parts) or b"\0" in name:
+    if any(part in (b"", b".", b"..") for part in parts) or b"\0" in name:
         raise GuestFailure("PATH_OUTSIDE_WORKSPACE", "an archive may not name %s" % display(os.fsdecode(name)))
     return parts
 
 
-def _remove(root: Root, parts: List[bytes]) -> None:
-    path = root.path
-    for part in parts[:-1]:
-        path = path + "/" + os.fsdecode(part)
-        if os.path.islink(path):
-            return  # what is behind a link is not the workspace's
-    try:
-        remove_tree(path + "/" + os.fsdecode(parts[-1]))
-    except (FileNotFoundError, NotADirectoryError):
-        return  # gone already
-
-
 class _Importer:
-    """Creates entries below the workspace; directory times and modes come last, when nothing moves them any more."""
+    """Creates entries below the workspace; directory modes and times come last, when nothing moves them any more."""
 
     def __init__(self, root: Root) -> None:
-        self._path = root.path
-        self._root_fd = os.open(root.path, _DIRECTORY_FLAGS)
-        self._open: Dict[Tuple[bytes, ...], int] = {}
+        self._descent = Descent(root.path)
         self._statuses = bytearray()
-        self._directories: List[Tuple[Tuple[bytes, ...], int, int, int]] = []
-        self._unlocked: Dict[Tuple[bytes, ...], int] = {}
+        # Path, mode, mtime, and where its status goes.
+        self._directories: List[Tuple[bytes, int, int, int]] = []
+        # Directories that were there and could not be written to, with the mode they get back.
+        self._unlocked: Dict[bytes, int] = {}
+
+    def remove(self, name: bytes) -> None:
+        parts = _parts(name)
+        try:
+            remove_tree(os.fsdecode(parts[-1]), dir_fd=self._descent.to(parts[:-1]))
+        except OSError as error:
+            if error.errno not in _GONE:  # what is behind a link is not the workspace's
+                raise failure_of_os_error(error, os.fsdecode(name)) from error
 
     def take(self, source: _Source) -> None:
         kind, mode, size, mtime, _, _, path_length, target_length = HEADER.unpack(source.exactly(HEADER.size))
-        path = source.exactly(path_length)
-        target = source.exactly(target_length)
+        path = source.exactly(_bounded(path_length, _MAX_NAME))
+        target = source.exactly(_bounded(target_length, _MAX_NAME))
         parts = _parts(path)
         try:
-            parent = self._directory(tuple(parts[:-1]))
-            name = parts[-1]
             if kind == DIRECTORY:
-                self._take_directory(parent, tuple(parts), mode, mtime)
+                self._take_directory(path, parts, mode, mtime)
                 return
+            parent = self._descent.to(parts[:-1], self._enter)
             if kind == LINK:
-                self._clear(tuple(parts), parent)
-                os.symlink(target, name, dir_fd=parent)
-                os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
+                self._clear(parent, parts)
+                os.symlink(target, parts[-1], dir_fd=parent)
+                os.utime(parts[-1], ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
             elif kind == FILE:
-                self._take_file(parent, tuple(parts), mode, mtime, size, source)
+                self._take_file(parent, parts, mode, mtime, size, source)
             else:
                 raise GuestFailure("INVALID_ARGUMENTS", "an archive may hold files, directories and links only")
-            self._note(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            self._statuses += STATUS.pack(*_facts(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)))
         except OSError as error:
             raise failure_of_os_error(error, os.fsdecode(path)) from error
 
     def finish(self) -> bytes:
         """Set directory modes and times, innermost first; return every entry's status."""
-        for parts, mode, mtime, position in reversed(self._directories):
-            fd = self._directory(parts)
-            os.fchmod(fd, mode & 0o3777)
-            os.utime(fd, ns=(mtime, mtime))
-            self._unlocked.pop(parts, None)
+        for path, mode, mtime, position in reversed(self._directories):
+            try:
+                fd = self._descent.to(path.split(b"/"))
+                os.fchmod(fd, mode & 0o3777)
+                os.utime(fd, ns=(mtime, mtime))
+            except OSError as error:
+                raise failure_of_os_error(error, os.fsdecode(path)) from error
+            self._unlocked.pop(path, None)
             STATUS.pack_into(self._statuses, position, *_facts(os.fstat(fd)))
-        for parts, mode in sorted(self._unlocked.items(), reverse=True):
-            os.fchmod(self._directory(parts), mode)
         return bytes(self._statuses)
 
     def close(self) -> None:
-        for fd in (*self._open.values(), self._root_fd):
-            os.close(fd)
+        """Give back what was borrowed, whatever became of the import."""
+        for path, mode in sorted(self._unlocked.items(), reverse=True):
+            with contextlib.suppress(OSError):  # replaced meanwhile
+                os.fchmod(self._descent.to(path.split(b"/")), mode)
+        self._descent.close()
 
-    def _note(self, status: os.stat_result) -> None:
-        self._statuses += STATUS.pack(*_facts(status))
-
-    def _take_directory(self, parent: int, parts: Tuple[bytes, ...], mode: int, mtime: int) -> None:
-        self._make_directory(parent, parts)
-        self._directories.append((parts, mode, mtime, len(self._statuses)))
+    def _take_directory(self, path: bytes, parts: List[bytes], mode: int, mtime: int) -> None:
+        parent = self._descent.to(parts[:-1], self._enter)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(parts[-1], 0o700, dir_fd=parent)
+        self._descent.to(parts, self._enter)
+        self._directories.append((path, mode, mtime, len(self._statuses)))
         self._statuses += bytes(STATUS.size)
 
     def _take_file(
-        self, parent: int, parts: Tuple[bytes, ...], mode: int, mtime: int, size: int, source: _Source
+        self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: _Source
     ) -> None:
         name = parts[-1]
-        temporary = os.fsencode(TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX)
+        temporary = (TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX).encode()
         try:
             fd, written_as = os.open(name, _NEW_FLAGS, 0o600, dir_fd=parent), name
         except FileExistsError:
@@ -298,59 +310,49 @@ class _Importer:
                 raise GuestFailure("INVALID_ARGUMENTS", "an archive entry of %d bytes holds %d" % (size, total))
             os.fchmod(fd, mode & 0o1777)
             os.utime(fd, ns=(mtime, mtime))
+            if written_as is temporary:
+                self._clear(parent, parts, only_directories=True)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
             os.unlink(written_as, dir_fd=parent)
             raise
         finally:
             os.close(fd)
-        if written_as is temporary:
-            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                self._clear(parts, parent)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 
-    def _directory(self, parts: Tuple[bytes, ...]) -> int:
-        """A descriptor of the directory at ``parts``, made if missing; links and files in the way are replaced."""
-        if not parts:
-            return self._root_fd
-        if parts in self._open:
-            return self._open[parts]
-        parent = self._directory(parts[:-1])
-        self._make_directory(parent, parts)
-        fd = os.open(parts[-1], _DIRECTORY_FLAGS, dir_fd=parent)
-        if len(self._open) >= _OPEN_DIRECTORIES:
-            # The deepest are not the parents of anything else that is open and in use.
-            oldest = next(key for key in self._open if key != parts[: len(key)])
-            os.close(self._open.pop(oldest))
-        self._open[parts] = fd
+    def _enter(self, parent: int, parts: List[bytes], depth: int) -> int:
+        """Open a directory, made if missing, writable; a link or file in its place is replaced."""
+        name = parts[depth - 1]
+        try:
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+        except PermissionError:
+            self._unlock(os.stat(name, dir_fd=parent, follow_symlinks=False), parts[:depth])
+            os.chmod(name, 0o700, dir_fd=parent)
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno in _IN_THE_WAY:
+                os.unlink(name, dir_fd=parent)
+            elif error.errno != errno.ENOENT:
+                raise
+            os.mkdir(name, dir_fd=parent)
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+        status = os.fstat(fd)
+        if status.st_mode & 0o700 != 0o700:
+            self._unlock(status, parts[:depth])
+            os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
         return fd
 
-    def _make_directory(self, parent: int, parts: Tuple[bytes, ...]) -> None:
-        name = parts[-1]
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-            return
-        except FileExistsError:
-            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISDIR(status.st_mode):
-            os.unlink(name, dir_fd=parent)
-            os.mkdir(name, 0o700, dir_fd=parent)
-        elif status.st_mode & 0o700 != 0o700:
-            self._unlocked.setdefault(parts, stat.S_IMODE(status.st_mode))
-            os.chmod(name, status.st_mode | 0o700, dir_fd=parent)
+    def _unlock(self, status: os.stat_result, parts: List[bytes]) -> None:
+        self._unlocked.setdefault(b"/".join(parts), stat.S_IMODE(status.st_mode))
 
-    def _clear(self, parts: Tuple[bytes, ...], parent: int) -> None:
+    def _clear(self, parent: int, parts: List[bytes], only_directories: bool = False) -> None:
         """Remove whatever stands at ``parts``."""
-        name = parts[-1]
         try:
-            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             return
-        if not stat.S_ISDIR(status.st_mode):
-            os.unlink(name, dir_fd=parent)
-            return
-        for key in [key for key in self._open if key[: len(parts)] == parts]:
-            os.close(self._open.pop(key))
-        remove_tree(self._path + "/" + os.fsdecode(b"/".join(parts)))
+        if stat.S_ISDIR(status.st_mode) or not only_directories:
+            self._descent.forget(parts)
+            remove_tree(os.fsdecode(parts[-1]), dir_fd=parent)
 
 
 def _content(source: _Source) -> Iterator[bytes]:
@@ -359,9 +361,7 @@ def _content(source: _Source) -> Iterator[bytes]:
         if not length:
             source.exactly(1)
             return
-        if length > 1 << 24:
-            raise GuestFailure("INVALID_ARGUMENTS", "an archive piece of %d bytes" % length)
-        yield source.exactly(length)
+        yield source.exactly(_bounded(length, _MAX_PIECE))
 
 
 def _facts(status: os.stat_result) -> Tuple[int, int, int, int, int]:
