@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from omniagents.connection import ByteStream, Connection, ConnectionLost, PendingCall, connect, new_nonce
+from omniagents.calls import PendingCall
+from omniagents.connection import ByteStream, Connection, connect, new_nonce
 from omniagents.errors import (
-    BackendError,
     BackendNotStartedError,
+    BackendStartError,
     BackendUnavailableError,
     GuestDiedError,
     OmniagentsError,
@@ -35,6 +36,7 @@ class GuestLink:
         python: The interpreter's argv in the environment.
         text: The channel carries only text.
         name: For messages.
+        is_ours: Asked before every request, so it must be quick: whether the environment still belongs to us.
     """
 
     def __init__(
@@ -45,16 +47,22 @@ class GuestLink:
         python: Sequence[str],
         text: bool,
         name: str,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._open_stream = open_stream
         self._settings = dict(settings)
         self._python = list(python)
         self._text = text
         self._name = name
+        self._is_ours = is_ours
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._queued: list[PendingCall] = []
+        # Of a guest that is being started: closed with the link.
+        self._opening: ByteStream | None = None
         self._is_connecting = False
+        # Not sent yet, and sent to a guest that died before it answered.
+        self._queued: list[PendingCall] = []
+        self._unanswered: list[PendingCall] = []
         self._ended: OmniagentsError | None = None
 
     @property
@@ -68,101 +76,131 @@ class GuestLink:
         Raises:
             BackendStartError: The guest did not start.
         """
-        self._connection = self._connect()
+        connection = self._connect()
+        with self._lock:
+            self._connection = connection
+            if connection.lost is not None:
+                raise BackendStartError(f"the guest ended as soon as it had started: {connection.lost}")
         # A later guest does not make the workspace: without it, the environment is not what it was.
         self._settings["create"] = False
-        return self._connection.hello
+        return connection.hello
 
     def submit(self, call: PendingCall) -> PendingCall:
         """Send a request, now or as soon as the guest is back.
 
         Raises:
             BackendNotStartedError: The link was closed.
-            BackendUnavailableError: The environment died.
+            BackendUnavailableError: The environment died, or belongs to somebody else now.
         """
+        if self._ended is None and not self._is_ours():
+            self._lose_ownership()
         with self._lock:
             if self._ended is not None:
                 raise type(self._ended)(*self._ended.args)
-            if self._connection is not None:
-                try:
-                    self._connection.submit(call)
-                    return call
-                except ConnectionLost:
-                    pass  # its reader is about to tell us
-            self._queued.append(call)
-            if self._connection is None and not self._is_connecting:
-                self._is_connecting = True
-                threading.Thread(target=self._reconnect, args=([], ""), daemon=True).start()
+            if self._connection is None or not self._connection.submit(call):
+                self._queued.append(call)
+                # A connection that is lost but still here is about to be reported by its reader.
+                if self._connection is None:
+                    self._reconnect_soon()
         return call
 
     def close(self, reason: str) -> None:
         """End the guest and everything it started; waiting calls fail with ``BackendNotStartedError``."""
         self._end(BackendNotStartedError(reason))
 
-    def abandon(self, reason: str) -> None:
-        """Like ``close``, for an environment that is not ours any more: calls fail with ``BackendUnavailableError``."""
-        self._end(BackendUnavailableError(reason))
+    def _lose_ownership(self) -> None:
+        gone = BackendUnavailableError(f"{self._name}: another backend has taken the project over")
+        with self._lock:
+            self._ended = self._ended or gone
+        # Ending the guest may take a while, and no request waits.
+        threading.Thread(target=self._end, args=(gone,), daemon=True, name="omniagents-close").start()
 
     def _end(self, error: OmniagentsError) -> None:
         with self._lock:
-            self._ended = self._ended or error
+            self._ended = error = self._ended or error
             connection, self._connection = self._connection, None
-            queued, self._queued = self._queued, []
+            opening, self._opening = self._opening, None
+            calls = self._take_calls()
+        if opening is not None:
+            opening.close()
         if connection is not None:
             connection.close()
-            queued += connection.take_waiting()
-        _fail(queued, error)
+            calls += connection.take_waiting()
+        _fail(calls, error)
+
+    def _take_calls(self) -> list[PendingCall]:
+        calls = [*self._unanswered, *self._queued]
+        self._unanswered, self._queued = [], []
+        return calls
 
     def _connect(self) -> Connection:
         nonce = new_nonce()
         stream = self._open_stream(loader.command(self._python, self._text, nonce))
-        connection = connect(stream, nonce, self._settings, self._lost, text=self._text)
+        with self._lock:
+            has_ended = self._ended is not None
+            self._opening = None if has_ended else stream
+        if has_ended:
+            stream.close()
+            raise BackendStartError("the backend was shut down meanwhile")
+        try:
+            connection = connect(stream, nonce, self._settings, self._lost, text=self._text)
+        finally:
+            self._opening = None
         self._settings["previous"] = connection.hello["guest"]
         return connection
 
     def _lost(self, connection: Connection) -> None:
         """Called by a connection's reader when its stream has ended."""
-        waiting = connection.take_waiting()
+        unanswered = connection.take_waiting()
         with self._lock:
             if self._ended is None and connection is self._connection:
                 self._connection = None
-                if waiting or self._queued:
-                    self._is_connecting = True
-                    threading.Thread(target=self._reconnect, args=(waiting, connection.lost or ""), daemon=True).start()
+                self._unanswered += unanswered
+                if self._unanswered or self._queued:
+                    self._reconnect_soon(connection.lost or "")
                 else:
                     _log.warning("%s: %s; the next call starts it again", self._name, connection.lost)
                 return
-        _fail(waiting, self._ended or GuestDiedError(f"{self._name}: {connection.lost}"))
+        _fail(unanswered, self._ended or GuestDiedError(f"{self._name}: {connection.lost}"))
 
-    def _reconnect(self, waiting: list[PendingCall], reason: str) -> None:
+    def _reconnect_soon(self, reason: str = "") -> None:
+        if not self._is_connecting:
+            self._is_connecting = True
+            threading.Thread(target=self._reconnect, args=(reason,), daemon=True, name="omniagents-reconnect").start()
+
+    def _reconnect(self, reason: str) -> None:
         try:
             connection = self._connect()
-        except (BackendError, OSError) as error:
+        except Exception as error:  # whatever a backend's _open raises, somebody is waiting to hear of it
             gone = BackendUnavailableError(f"{self._name}: the environment is gone: {error}")
             gone.__cause__ = error
-            with self._lock:
-                self._ended = self._ended or gone
-                self._is_connecting = False
-                queued, self._queued = self._queued, []
-            _fail(waiting + queued, self._ended)
+            self._end(gone)
             return
         with self._lock:
             self._is_connecting = False
+            died = self._unanswered
+            self._unanswered = []
             if self._ended is None:
-                self._connection = connection
-                for call in self._queued:
-                    if not call.future.cancelled():
-                        connection.submit(call)
-                self._queued = []
+                self._adopt(connection, died)
         if self._ended is not None:
             connection.close()
-        _fail(
-            waiting,
-            GuestDiedError(
-                f"{self._name}: {reason} during this call, and everything it had started was ended; whether the call "
-                "took effect is unknown. The guest runs again: the next call works"
-            ),
-        )
+        _fail(died, GuestDiedError(_DIED.format(name=self._name, reason=reason or connection.lost)))
+
+    def _adopt(self, connection: Connection, died: list[PendingCall]) -> None:
+        """Make a new guest ours; calls that it cannot take any more join ``died``, so that none waits for ever."""
+        if connection.lost is not None:
+            died += self._queued
+            self._queued = []
+            return
+        self._connection = connection
+        queued = [call for call in self._queued if not call.future.cancelled()]
+        self._queued = [call for call in queued if not connection.submit(call)]
+
+
+_DIED = (
+    "{name}: {reason} during this call, and everything it had started was ended; whether the call took effect is "
+    "unknown. The guest runs again: the next call works"
+)
 
 
 def _fail(calls: Sequence[PendingCall], error: OmniagentsError) -> None:

@@ -1,9 +1,15 @@
-"""Host side of streamed trees: the guest's archive format, scans and their checks."""
+"""Host side of streamed trees: the guest's archive format, scans and their checks.
+
+What a guest says names files of its own workspace, or is an error: no path from it ever has a
+``..`` in it, and nothing is kept without bound.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,31 +17,78 @@ from omniagents.errors import GuestCallError
 from omniagents.guest import archive
 from omniagents.records import ExportedEntry, FileInfo, FileKind, ImportEntry
 
-__all__ = ["decode_export", "decode_scan", "decode_statuses", "encode_import", "file_info"]
+__all__ = [
+    "decode_export",
+    "decode_scan",
+    "decode_statuses",
+    "encode_import",
+    "encode_names",
+    "file_info",
+    "untrusted",
+]
 
 _KINDS: tuple[FileKind, ...] = ("file", "directory", "link", "other")
 _PROBLEMS = (None, "changed", "vanished", "unreadable")
-_MAX_NAME = 1 << 16
+_MAX_NAME = 1 << 20  # neither depth nor length of a path is limited by what walks the tree
+_MAX_LINE = 64 << 20  # a batch of a scan: 1,000 entries
+_MAX_ENTRIES = 10_000_000
 _PIECE = 1 << 18
+
+
+@contextlib.contextmanager
+def untrusted() -> Iterator[None]:
+    """Reading what a guest sent: whatever is wrong with it becomes a ``GuestCallError``."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, struct.error, RecursionError) as error:
+        raise GuestCallError(f"the guest's answer cannot be right: {error!r:.500}", code="INTERNAL") from error
 
 
 def file_info(fields: Sequence[Any]) -> FileInfo:
     """Check what the guest says of one path; its word is good for its own files only."""
     path, kind, size, mode, mtime_ns, ctime_ns, inode, target = fields
+    numbers = (size, mode, mtime_ns, ctime_ns, inode)
     if kind not in _KINDS or not isinstance(path, str) or not (target is None or isinstance(target, str)):
         raise TypeError(f"not a file's description: {fields!r:.200}")
-    return FileInfo(path, kind, int(size), int(mode) & 0o7777, int(mtime_ns), int(ctime_ns), int(inode), target)
+    if any(type(number) is not int or not -(1 << 63) <= number < 1 << 64 for number in numbers) or size < 0:
+        raise TypeError(f"not a file's numbers: {fields!r:.200}")
+    return FileInfo(path, kind, size, mode & 0o7777, mtime_ns, ctime_ns, inode, target)
+
+
+def _entry_of_scan(fields: Sequence[Any]) -> FileInfo:
+    info = file_info(fields)
+    _check_relative(info.path)
+    return info
+
+
+def _check_relative(path: str) -> None:
+    """Raise ``ValueError`` unless ``path`` names something below a directory, whatever directory that is."""
+    if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(f"not a path below the workspace: {path!r:.200}")
+    if not path.isascii():
+        os.fsencode(path)  # UnicodeEncodeError: a surrogate that stands for no byte
 
 
 def decode_scan(pieces: Iterator[bytes]) -> Iterator[FileInfo]:
-    """Entries from a scan's stream of JSON lines, each a batch."""
-    pending = b""
-    for piece in pieces:
-        *lines, pending = (pending + piece).split(b"\n")
-        for line in lines:
-            yield from map(file_info, json.loads(line))
-    if pending:
-        raise ValueError("a scan that ends in the middle of a batch")
+    """Entries from a scan's stream of JSON lines, each a batch.
+
+    Raises:
+        GuestCallError: The stream is not that, or names paths that cannot be in a workspace.
+    """
+    pending, total = b"", 0
+    with untrusted():
+        for piece in pieces:
+            *lines, pending = (pending + piece).split(b"\n")
+            if len(pending) > _MAX_LINE:
+                raise ValueError(f"a scan with a batch of more than {_MAX_LINE} bytes")
+            for line in lines:
+                batch = json.loads(line)
+                total += len(batch)
+                if total > _MAX_ENTRIES:
+                    raise ValueError(f"a scan of more than {_MAX_ENTRIES} entries")
+                yield from map(_entry_of_scan, batch)
+        if pending:
+            raise ValueError("a scan that ends in the middle of a batch")
 
 
 class _Reader:
@@ -75,7 +128,7 @@ def decode_export(pieces: Iterator[bytes], expected: Sequence[str]) -> Iterator[
         GuestCallError: The stream is not what was asked for.
     """
     reader = _Reader(pieces)
-    try:
+    with untrusted():
         for wanted in expected:
             entry = _entry(reader, wanted)
             yield entry
@@ -83,8 +136,6 @@ def decode_export(pieces: Iterator[bytes], expected: Sequence[str]) -> Iterator[
                 continue
         if not reader.is_at_end():
             raise ValueError("an export with entries nobody asked for")
-    except (ValueError, IndexError) as error:
-        raise GuestCallError(f"the guest sent a broken export: {error}", code="INTERNAL") from error
 
 
 def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
@@ -96,7 +147,9 @@ def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
     path = os.fsdecode(reader.exactly(path_length))
     target = os.fsdecode(reader.exactly(target_length))
     if path != wanted:
-        raise ValueError(f"{path!r} where {wanted!r} was asked for")
+        raise ValueError(f"{path!r:.200} where {wanted!r} was asked for")
+    if size < 0:
+        raise ValueError(f"{path!r}: {size} bytes")
     info = FileInfo(
         path, _KINDS[kind], size, mode & 0o7777, mtime, ctime, inode, target if kind == archive.LINK else None
     )
@@ -107,6 +160,12 @@ def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
 
 
 def _chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]:
+    # The consumer runs this generator, so its errors do not pass through decode_export.
+    with untrusted():
+        yield from _checked_chunks(reader, entry, size)
+
+
+def _checked_chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]:
     total = 0
     while True:
         (length,) = archive.LENGTH.unpack(reader.exactly(archive.LENGTH.size))
@@ -122,21 +181,27 @@ def _chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]
         raise ValueError(f"{entry.info.path!r}: {total} bytes where {size} were stated")
 
 
-def encode_import(entries: Iterable[ImportEntry], remove: Sequence[str], send: Callable[[bytes], None]) -> list[str]:
-    """Send the stream of an import in pieces; returns the paths in order."""
-    names = b"\0".join(os.fsencode(path) for path in remove)
+def encode_names(paths: Iterable[str]) -> bytes:
+    """Paths as one payload, NUL between them."""
+    names = [os.fsencode(path) for path in paths]
+    if any(b"\0" in name or not name for name in names):
+        raise ValueError("a path is not empty and has no NUL character")
+    return b"\0".join(names)
+
+
+def encode_import(entries: Iterable[ImportEntry], remove: Sequence[str], send: Callable[[bytes], bool]) -> bool:
+    """Send the stream of an import in pieces; False, and no more is read, once ``send`` finds that the call ended."""
+    names = encode_names(remove)
     pending, size = [archive.LENGTH.pack(len(names)), names], len(names)
-    paths = []
     for entry in entries:
-        paths.append(entry.info.path)
         for part in _encoded(entry):
             pending.append(part)
             size += len(part)
             if size >= _PIECE:
-                send(b"".join(pending))
+                if not send(b"".join(pending)):
+                    return False
                 pending, size = [], 0
-    send(b"".join(pending))
-    return paths
+    return send(b"".join(pending))
 
 
 def _encoded(entry: ImportEntry) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from omniagents import trees
-from omniagents.connection import PendingCall
+from omniagents.calls import PendingCall
 from omniagents.errors import GuestCallError, PathOutsideWorkspaceError, WriteConflictError
+from omniagents.guest import files
 from omniagents.link import GuestLink
 from omniagents.records import (
     CommandResult,
@@ -36,6 +38,7 @@ from omniagents.records import (
 __all__ = ["Process", "Workspace"]
 
 DEFAULT_MAX_OUTPUT_BYTES = 64 << 20
+_MOST_ERRNO = 4096  # include/linux/err.h: MAX_ERRNO
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +53,7 @@ class _Answer(Generic[T]):
 
     def wait(self) -> T:
         try:
-            return self._decode(self._future.result())
+            return self._read(self._future.result())
         except GuestCallError as refusal:
             raise translated(refusal) from refusal
         except BaseException:
@@ -59,9 +62,13 @@ class _Answer(Generic[T]):
 
     async def awaited(self) -> T:
         try:
-            return self._decode(await asyncio.wrap_future(self._future))
+            return self._read(await asyncio.wrap_future(self._future))
         except GuestCallError as refusal:
             raise translated(refusal) from refusal
+
+    def _read(self, reply: Reply) -> T:
+        with trees.untrusted():
+            return self._decode(reply)
 
 
 def _twins(
@@ -89,8 +96,8 @@ def translated(refusal: GuestCallError) -> Exception:
         return PathOutsideWorkspaceError(str(refusal))
     if refusal.code == "WRITE_CONFLICT":
         return WriteConflictError(str(refusal))
-    if isinstance(number, int) and number:
-        return OSError(number, os.strerror(number), path)
+    if isinstance(number, int) and 0 < number < _MOST_ERRNO:
+        return OSError(number, os.strerror(number), path if isinstance(path, str) else None)
     return refusal
 
 
@@ -181,9 +188,13 @@ class Workspace:
     def _read_bytes(
         self, path: str, *, offset: int = 0, limit: int | None = None, outside: bool = False
     ) -> _Answer[bytes]:
-        """A regular file's bytes, from ``offset``, at most ``limit``."""
+        """A regular file's bytes, from ``offset``, at most ``limit``.
+
+        Raises:
+            OSError: ``EFBIG``: without a ``limit``, more than 1 GiB.
+        """
         arguments = {"path": path, "offset": offset, "limit": limit, "outside": outside}
-        call = PendingCall("read", arguments, max_reply=1 << 62)
+        call = PendingCall("read", arguments, max_reply=files.MAX_READ_BYTES if limit is None else limit)
         return _Answer(self._link.submit(call).future, lambda reply: reply.payload)
 
     read_bytes, aread_bytes = _twins(_read_bytes)
@@ -241,7 +252,7 @@ class Workspace:
         """The entries of one directory, sorted by code point; links are not followed."""
 
         def decode(reply: Reply) -> Sequence[FileInfo]:
-            return [trees.file_info(fields) for fields in reply.value["entries"]]
+            return [trees.file_info(fields) for fields in json.loads(reply.payload)]
 
         return self._ask("list", decode, path=path, outside=outside)
 
@@ -345,8 +356,9 @@ class Workspace:
         try:
             entries = [*trees.decode_scan(call.pieces())]
             value = call.future.result().value
-            left_out = [LeftOut(str(left), str(reason)) for left, reason in value["left_out"]]
-            return Scan(entries, left_out, int(value["started_ns"]))
+            with trees.untrusted():
+                left_out = [LeftOut(str(left), str(reason)) for left, reason in value["left_out"]]
+                return Scan(entries, left_out, int(value["started_ns"]))
         except GuestCallError as refusal:
             raise translated(refusal) from refusal
         finally:
@@ -357,10 +369,11 @@ class Workspace:
 
         What cannot be read is an entry with a ``problem``, not an exception.
         """
-        names = b"\0".join(os.fsencode(path) for path in paths)
-        call = self._link.submit(PendingCall("export", {}, names, stream=True))
+        call = self._link.submit(PendingCall("export", {}, trees.encode_names(paths), stream=True))
         try:
             yield from trees.decode_export(call.pieces(), paths)
+        except GuestCallError as refusal:
+            raise translated(refusal) from refusal
         finally:
             call.future.cancel()
 
@@ -379,8 +392,8 @@ class Workspace:
                 yield entry
 
         try:
-            trees.encode_import(noting(), remove, functools.partial(call.send, more=True))
-            call.send(b"", more=False)
+            if trees.encode_import(noting(), remove, functools.partial(call.send, more=True)):
+                call.send(b"", more=False)
             return trees.decode_statuses(call.future.result().payload, described)
         except GuestCallError as refusal:
             raise translated(refusal) from refusal
@@ -402,7 +415,7 @@ class Process:
         Raises:
             FileNotFoundError: It could not be started: no such directory or program.
         """
-        pid = self._call.started.result()
+        pid = self._call.wait_for_pid()
         if not pid:
             self._result()
         return pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from typing import Any, Dict, List
@@ -13,7 +14,21 @@ from .failure import GuestFailure, failure_of_os_error
 from .removal import remove_tree
 from .root import Root, display
 
-__all__ = ["describe", "exists", "list_entries", "make_dir", "move", "read", "realpath", "remove", "stat_", "write"]
+__all__ = [
+    "MAX_READ_BYTES",
+    "describe",
+    "exists",
+    "list_entries",
+    "make_dir",
+    "move",
+    "read",
+    "realpath",
+    "remove",
+    "stat_",
+    "write",
+]
+
+MAX_READ_BYTES = 1 << 30  # without a limit; whoever wants more asks for parts, or exports
 
 
 def describe(path: str, status: os.stat_result, resolved: str) -> List[Any]:
@@ -45,6 +60,7 @@ def exists(context: Context, arguments: Dict[str, Any]) -> Reply:
 
 
 def list_entries(context: Context, arguments: Dict[str, Any]) -> Reply:
+    """The entries of one directory as JSON in the payload: however many there are, a header stays small."""
     named = arguments["path"]
     resolved = context.root.resolve(named, arguments.get("outside", False))
     found = []
@@ -59,7 +75,7 @@ def list_entries(context: Context, arguments: Dict[str, Any]) -> Reply:
     except OSError as error:
         raise failure_of_os_error(error, named) from error
     found.sort(key=lambda info: os.fsencode(info[0]))
-    return {"entries": found}, b""
+    return {}, json.dumps(found).encode()
 
 
 def realpath(context: Context, arguments: Dict[str, Any]) -> Reply:
@@ -74,7 +90,7 @@ def read(context: Context, arguments: Dict[str, Any]) -> Reply:
     fd = _open_regular(resolved, named)
     try:
         os.lseek(fd, arguments.get("offset", 0), os.SEEK_SET)
-        left = limit if limit is not None else 1 << 62
+        left = limit if limit is not None else MAX_READ_BYTES
         previous = b""
         while left:
             piece = os.read(fd, min(left, 1 << 18))
@@ -84,11 +100,18 @@ def read(context: Context, arguments: Dict[str, Any]) -> Reply:
                 context.call.send(previous)
             previous = piece
             left -= len(piece)
+        if limit is None and not left and os.read(fd, 1):
+            raise _too_large(named)
         return {"info": describe(context.root.relative(resolved), os.fstat(fd), resolved)}, previous
     except OSError as error:
         raise failure_of_os_error(error, named) from error
     finally:
         os.close(fd)
+
+
+def _too_large(named: str) -> GuestFailure:
+    message = "%s has more than %d bytes; read it in parts, with offset and limit" % (display(named), MAX_READ_BYTES)
+    return GuestFailure("FILE_TOO_LARGE", message, path=named, error_number=errno.EFBIG)
 
 
 def _open_regular(resolved: str, named: str) -> int:

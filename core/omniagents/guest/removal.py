@@ -11,20 +11,23 @@ __all__ = ["remove_tree"]
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, dir_fd: int | None = None) -> None:
     """Remove a file, a link (never what it points to) or a directory with all it holds.
 
     Directories found on the way are first moved up to ``path`` itself, so neither depth nor the
     length of a path matters, and two descriptors suffice. Write permission is taken where the owner lacks it.
 
+    Args:
+        dir_fd: The directory that ``path`` is relative to.
+
     Raises:
         OSError: Something could not be removed; what was is gone.
     """
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        os.unlink(path)
+    if not stat.S_ISDIR(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+        os.unlink(path, dir_fd=dir_fd)
         return
-    os.chmod(path, 0o700)
-    top = os.open(path, _DIRECTORY)
+    os.chmod(path, 0o700, dir_fd=dir_fd)
+    top = os.open(path, _DIRECTORY, dir_fd=dir_fd)
     try:
         prefix = ".removed-" + os.urandom(8).hex()
         pending = _empty(top, top, prefix, 0)
@@ -41,7 +44,7 @@ def remove_tree(path: str) -> None:
             moved += len(found)
     finally:
         os.close(top)
-    os.rmdir(path)
+    os.rmdir(path, dir_fd=dir_fd)
 
 
 def _empty(directory: int, top: int, prefix: str, moved: int) -> List[str]:

@@ -41,7 +41,10 @@ class _Channel:
         self._lock = threading.Lock()
 
     def send(self, header: Dict[str, Any], payload: bytes = b"") -> None:
-        data = memoryview(protocol.encode(header, payload, self._text))
+        self.send_frame(protocol.encode(header, payload))
+
+    def send_frame(self, frame: bytes) -> None:
+        data = memoryview(protocol.as_text(frame) if self._text else frame)
         try:
             with self._lock:
                 while data:
@@ -106,8 +109,11 @@ class _LiveCall(Call):
         if len(payload) > protocol.MAX_PAYLOAD:
             self.send(payload)
             payload = b""
+        frame = protocol.encode({"type": "reply", "id": self.id, "value": value}, payload)
+        if len(frame) - len(payload) > protocol.MAX_HEADER:
+            raise GuestFailure("FILE_TOO_LARGE", "the answer is too large; ask for less at once")
         self._forget(self.id)
-        self._channel.send({"type": "reply", "id": self.id, "value": value}, payload)
+        self._channel.send_frame(frame)
 
     def refuse(self, failure: GuestFailure) -> None:
         self._forget(self.id)
@@ -144,7 +150,7 @@ class _Workers:
 
     def submit(self, job: Callable[[], None]) -> None:
         with self._lock:
-            if not self._idle and self._count < _MOST_WORKERS:
+            if self._idle <= 0 and self._count < _MOST_WORKERS:
                 # At the limit of threads those there are will get to it.
                 with contextlib.suppress(RuntimeError):
                     self._grow()
@@ -259,7 +265,9 @@ class _Server:
             return
         call_id = header["id"]
         if kind == "call":
-            self._calls[call_id] = _LiveCall(call_id, self._channel, payload, header["more"], self._forget)
+            # What a process reads goes to its pipe, and is not kept here.
+            first = b"" if header["op"] == "run" else payload
+            self._calls[call_id] = _LiveCall(call_id, self._channel, first, header["more"], self._forget)
             self._begin(self._calls[call_id], header, payload)
             return
         call = self._calls.get(call_id)
