@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
+import os
 import secrets
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
@@ -27,6 +29,7 @@ from omniagents.errors import (
     BackendNotStartedError,
     BackendStartError,
     BackendUnavailableError,
+    GuestDiedError,
     SaveFailedError,
 )  # fmt: skip
 from omniagents.link import GuestLink
@@ -88,6 +91,8 @@ class Backend(ABC):
         self.last_checkpoint_error: Exception | None = None
         #: Set by ``_provision`` when it found this project's living environment: its workspace is kept as it is.
         self._is_reattached = False
+        # There is something to remove, or to try again to remove.
+        self._is_provisioned = False
         self._status: BackendStatus = "uninitialized"
         self._changing = threading.RLock()
         self._saving = threading.Lock()
@@ -144,6 +149,7 @@ class Backend(ABC):
                 self._disconnect("the backend is being started again")
             self._lease.acquire(takeover=self.takeover, owner=str(self))
             self._is_reattached = False
+            self._is_provisioned = True
             try:
                 self._bring_up()
             except BaseException:
@@ -160,22 +166,30 @@ class Backend(ABC):
     def shutdown(self, *, save: bool = True) -> None:
         """Save the workspace, then remove the environment. Safe to call twice.
 
+        An environment that died before it could be saved, or that another backend has taken over, is left as it is.
+
         Args:
             save: False discards what was not saved.
 
         Raises:
             SaveFailedError: It could not be saved; the environment is kept and the status is ``failed``.
                 Call ``shutdown()`` to try again, ``shutdown(save=False)`` to discard.
+            BackendError: It could not be removed; call ``shutdown()`` to try again.
         """
         with self._changing:
-            if self._link is None:
+            if not self._is_provisioned:
                 return
-            self._stop_checkpoints()
-            notify("omniagents_backend_stopping", backend=self)
-            if save and self.state_manager.keeps_snapshots:
-                self._save_before_end()
-            self._disconnect("the backend was shut down")
-            self._destroy()
+            is_saved = True
+            if self._link is not None:
+                self._stop_checkpoints()
+                notify("omniagents_backend_stopping", backend=self)
+                if save and self.state_manager.keeps_snapshots:
+                    is_saved = self._save_before_end()
+                self._disconnect("the backend was shut down")
+            if is_saved and self._lease.is_ours():
+                self._status = "failed"
+                self._destroy()
+            self._is_provisioned = False
             self._lease.release()
             self._status = "stopped"
 
@@ -203,7 +217,7 @@ class Backend(ABC):
         Raises:
             SnapshotNotFoundError: The project has no such snapshot.
         """
-        with self._saving:
+        with self._saving, _being_filled(self.workspace):
             self.snapshot = self.state_manager.restore(self.project_id, snapshot_id, self.workspace)
             return self.snapshot
 
@@ -254,6 +268,7 @@ class Backend(ABC):
             python=self.python,
             text=self.is_text_channel,
             name=str(self),
+            is_ours=self._lease.is_ours,
         )
         hello = self._link.open()
         self._workspace = Workspace(self._link, str(hello["root"]))
@@ -283,13 +298,16 @@ class Backend(ABC):
                     f"{result.exit_code}: {result.stdout_text[-2000:]}"
                 )
 
-    def _save_before_end(self) -> None:
+    def _save_before_end(self) -> bool:
+        """Whether the workspace is saved; false where there is no environment any more to save from."""
         try:
             self.checkpoint()
-        except BackendUnavailableError as error:
-            kept = f"the latest snapshot is {self.snapshot.id}" if self.snapshot else "nothing was ever saved"
-            _log.warning("%s: shut down without saving, its environment is gone (%s); %s", self, error, kept)
+            return True
         except Exception as error:
+            if isinstance(error, BackendUnavailableError) and not isinstance(error, GuestDiedError):
+                kept = f"the latest snapshot is {self.snapshot.id}" if self.snapshot else "nothing was ever saved"
+                _log.warning("%s: shut down without saving, its environment is gone (%s); %s", self, error, kept)
+                return False
             self._status = "failed"
             raise SaveFailedError(
                 f"{self}: the workspace could not be saved ({type(error).__name__}: {error}); the environment is kept. "
@@ -309,9 +327,10 @@ class Backend(ABC):
         try:
             if not self._is_reattached:
                 self._destroy()
-        except (BackendError, OSError):
+        except Exception:  # what made the start fail is the error to raise
             _log.exception("%s: the environment of a failed start could not be removed", self)
         finally:
+            self._is_provisioned = False
             self._lease.release()
 
     def _stop_checkpoints(self) -> None:
@@ -349,7 +368,20 @@ class _Checkpoints(threading.Thread):
             del backend
 
 
+@contextlib.contextmanager
+def _being_filled(workspace: Workspace) -> Iterator[None]:
+    """Should the host die in here, the next start finds the marker and loads again."""
+    workspace.write_bytes(_LOADING_MARKER, b"")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BackendError):
+            workspace.remove(_LOADING_MARKER, missing_ok=True)
+
+
 _running: weakref.WeakSet[Backend] = weakref.WeakSet()
+# A forked child's exit does not end its parent's backends.
+os.register_at_fork(after_in_child=_running.clear)
 
 
 @atexit.register

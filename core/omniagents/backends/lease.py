@@ -14,9 +14,12 @@ from typing import Any
 
 from omniagents._ids import encode_project_id, utc_now
 from omniagents.errors import ProjectInUseError
-from omniagents.guest.kernel import process_start
+from omniagents.guest.kernel import is_alive, process_start
 
 __all__ = ["Lease"]
+
+_TEXTS = ("token", "owner", "start", "host", "since")
+_MOST_PID = (1 << 31) - 1  # pid_t
 
 
 class Lease:
@@ -30,6 +33,8 @@ class Lease:
         self._path = directory / f"{encode_project_id(project_id)}.json"
         self._project_id = project_id
         self._token = secrets.token_hex(16)
+        # Which lease file was last read and found to be ours.
+        self._seen: tuple[int, int] | None = None
 
     def acquire(self, *, takeover: bool, owner: str) -> None:
         """Become the holder.
@@ -45,7 +50,7 @@ class Lease:
         with self._locked():
             holder = self._read()
             is_other = holder is not None and holder["token"] != self._token
-            if holder is not None and is_other and not takeover and _is_alive(holder):
+            if holder is not None and is_other and not takeover and _is_living(holder):
                 raise ProjectInUseError(
                     f"project {self._project_id!r} is in use by {holder['owner']} in process {holder['pid']} on "
                     f"{holder['host']} since {holder['since']}; shut that backend down, or start this one with "
@@ -64,8 +69,18 @@ class Lease:
             )
 
     def is_ours(self) -> bool:
+        """Whether this lease still holds the project; one ``stat`` while nothing has changed."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        seen = (status.st_ino, status.st_mtime_ns)
+        if seen == self._seen:
+            return True
         holder = self._read()
-        return holder is not None and holder["token"] == self._token
+        is_ours = holder is not None and holder["token"] == self._token
+        self._seen = seen if is_ours else None
+        return is_ours
 
     def release(self) -> None:
         """Give the project up; of no effect if somebody took it over."""
@@ -79,8 +94,8 @@ class Lease:
         except FileNotFoundError:
             return None
         except ValueError:
-            return None  # a writer was killed half-way: it cannot be alive
-        return holder if isinstance(holder, dict) and {"token", "pid", "start"} <= holder.keys() else None
+            return None  # not written by a lease, so it holds nothing
+        return holder if _is_holder(holder) else None
 
     def _write(self, holder: dict[str, Any]) -> None:
         temporary = self._path.with_suffix(f".{self._token}.tmp")
@@ -98,12 +113,12 @@ class Lease:
             os.close(fd)
 
 
-def _is_alive(holder: dict[str, Any]) -> bool:
-    try:
-        os.kill(int(holder["pid"]), 0)
-    except ProcessLookupError:
+def _is_holder(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in _TEXTS):
         return False
-    except PermissionError:
-        pass  # another user's process has the pid: alive, the start time decides
-    started = process_start(int(holder["pid"]))
-    return not started or not holder["start"] or started == holder["start"]
+    return isinstance(value.get("pid"), int) and 0 < value["pid"] <= _MOST_PID
+
+
+def _is_living(holder: dict[str, Any]) -> bool:
+    started = process_start(holder["pid"])
+    return is_alive(holder["pid"]) and (not started or not holder["start"] or started == holder["start"])

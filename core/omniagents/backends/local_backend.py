@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from omniagents._ids import encode_project_id
 from omniagents.backends.base import Backend
 from omniagents.connection import ByteStream
 from omniagents.errors import BackendStartError
+from omniagents.guest import kernel
 from omniagents.guest.removal import remove_tree
 from omniagents.presets.base import Preset
 from omniagents.state.base import StateManager
@@ -112,7 +111,7 @@ class _ChildStream(ByteStream):
             raise BackendStartError(f"the guest's interpreter {argv[0]!r} cannot be started: {error}") from error
         finally:
             theirs.close()
-        self._errors: collections.deque[bytes] = collections.deque(maxlen=_KEPT_ERROR_BYTES)
+        self._errors = b""
         self._error_reader = threading.Thread(target=self._keep_errors, daemon=True, name="omniagents-errors")
         self._error_reader.start()
 
@@ -133,17 +132,18 @@ class _ChildStream(ByteStream):
                 # The end of the stream tells the guest to end what it started, then itself.
                 self._child.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
-                self._child.send_signal(signal.SIGKILL)
+                # It hangs or is stopped, and what it started with it.
+                kernel.kill_tree(self._child.pid)
                 self._child.wait()
             self._socket.close()
 
     def diagnostics(self) -> str:
         self._error_reader.join(1.0)
-        return b"".join(self._errors).decode("utf-8", "replace")[-_KEPT_ERROR_BYTES:]
+        return self._errors.decode("utf-8", "replace")
 
     def _keep_errors(self) -> None:
         pipe = self._child.stderr
         assert pipe is not None
         with pipe:
-            while line := pipe.readline(_KEPT_ERROR_BYTES):
-                self._errors.append(line)
+            while data := os.read(pipe.fileno(), _KEPT_ERROR_BYTES):
+                self._errors = (self._errors + data)[-_KEPT_ERROR_BYTES:]
