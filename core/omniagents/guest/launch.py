@@ -65,10 +65,11 @@ def launch(root: Root, arguments: Mapping[str, Any], inherited: Mapping[str, str
     become = _identity(arguments.get("user"))
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         try:
-            argv, script = _argv(arguments["command"], environment.get("PATH") or os.defpath, theirs)
+            argv, program, script = _argv(arguments["command"], environment.get("PATH") or os.defpath, theirs)
             kept, given = _pipes(has_input, bool(arguments.get("merge")), ours, theirs)
             popen = subprocess.Popen(
                 argv,
+                executable=program,
                 cwd=directory,
                 env=environment,
                 stdin=given[0],
@@ -107,24 +108,25 @@ def _no_directory(root: Root, named: str, directory: str) -> GuestFailure:
 
 def _argv(
     command: str | List[str], path: str, opened: contextlib.ExitStack
-) -> Tuple[List[str], Tuple[int, ...]]:
-    """The argv, and the descriptors it needs."""
+) -> Tuple[List[str], str | None, Tuple[int, ...]]:
+    """The argv, the program to run if that is not its first word, and the descriptors it needs."""
     if not command:
         raise GuestFailure("INVALID_ARGUMENTS", "an empty command")
     if not isinstance(command, str):
-        return command, ()
+        return command, None, ()
     if "\0" in command:
         raise GuestFailure("INVALID_ARGUMENTS", "a command cannot contain a NUL character")
-    script = os.fsencode(command)
+    script, program = os.fsencode(command), shell(path)
+    name = os.path.basename(program)  # so that its messages are the same wherever it lies
     if len(script) <= _MAX_SCRIPT_ARGUMENT:
-        return [shell(path), "-c", command], ()
+        return [name, "-c", command], program, ()
     fd = os.memfd_create("command") if hasattr(os, "memfd_create") else _unnamed_file()
     opened.callback(os.close, fd)
     data = memoryview(script)
     while data:
         data = data[os.write(fd, data) :]
     os.lseek(fd, 0, os.SEEK_SET)
-    return [shell(path), "/dev/fd/%d" % fd], (fd,)
+    return [name, "/dev/fd/%d" % fd], program, (fd,)
 
 
 def _unnamed_file() -> int:
@@ -201,7 +203,8 @@ def _refusal(error: Exception, command: str | List[str], directory: str, named: 
         return failure_of_os_error(error, named)
     if number == errno.ENOENT:
         return GuestFailure(
-            "FILE_NOT_FOUND", "no program %s in the environment" % program, error_number=number, program=program
+            "FILE_NOT_FOUND", "no program %s in the environment" % program,
+            path=command[0], error_number=number, program=command[0],
         )
     if number == errno.E2BIG:
         return GuestFailure(

@@ -27,7 +27,7 @@ __all__ = ["Processes"]
 # What can still be in a pipe when its writer has exited; anything more comes from processes left behind.
 _MOST_DRAINED = 1 << 20
 # How long a call waits for what it had killed to die: there may be memory to free, or a disk to wait for.
-_MOST_DYING_SECONDS = 3.0
+_MOST_DYING_SECONDS = 2.0
 _DYING_CHECK_SECONDS = 0.02
 
 

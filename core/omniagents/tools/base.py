@@ -123,14 +123,10 @@ class Tool(ABC):
         checked = self._check(arguments)
         if isinstance(checked, ToolResult):
             return self._finish(arguments, checked, started)
-        future = self._send(checked)
         try:
-            outcome = self.result(checked, future.result())
+            outcome = self.result(checked, _wait(self._send(checked)))
         except GuestCallError as refusal:
-            outcome = refused(refusal)
-        except BaseException:
-            future.cancel()
-            raise
+            outcome = self.refusal(checked, refusal)
         return self._finish(arguments, outcome, started)
 
     async def aexecute(self, **arguments: Any) -> ToolResult:
@@ -142,7 +138,7 @@ class Tool(ABC):
         try:
             outcome = self.result(checked, await asyncio.wrap_future(self._send(checked)))
         except GuestCallError as refusal:
-            outcome = refused(refusal)
+            outcome = self.refusal(checked, refusal)
         return self._finish(arguments, outcome, started)
 
     @classmethod
@@ -151,12 +147,20 @@ class Tool(ABC):
         return cls.Arguments.model_json_schema()
 
     def request(self, arguments: Any) -> tuple[dict[str, Any], bytes]:
-        """The guest operation's arguments and payload for checked ``arguments``."""
+        """The guest operation's arguments and payload for checked ``arguments``.
+
+        Raises:
+            GuestCallError: They are refused without asking the guest.
+        """
         return arguments.model_dump(), b""
 
     @abstractmethod
     def result(self, arguments: Any, reply: Reply) -> ToolResult:
         """Turn the guest's reply into what the model sees. A pure function."""
+
+    def refusal(self, arguments: Any, error: GuestCallError) -> ToolResult:
+        """Turn a refusal into what the model sees; ``refused`` where a tool has nothing to add."""
+        return refused(error)
 
     def _check(self, arguments: Mapping[str, Any]) -> ToolArguments | ToolResult:
         """Checked arguments, or the result that tells a model which of them is wrong."""
@@ -174,6 +178,14 @@ class Tool(ABC):
         seconds = time.perf_counter() - started
         notify("omniagents_tool_finished", tool=self, arguments=arguments, result=result, seconds=seconds)
         return result
+
+
+def _wait(future: Future[Reply]) -> Reply:
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # interrupted: the work inside stops; of no effect on a future that is done
+        raise
 
 
 def refused(refusal: GuestCallError) -> ToolResult:
