@@ -290,9 +290,7 @@ class _Importer:
         self._directories.append((path, mode, mtime, len(self._statuses)))
         self._statuses += bytes(STATUS.size)
 
-    def _take_file(
-        self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: _Source
-    ) -> None:
+    def _take_file(self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: _Source) -> None:
         name = parts[-1]
         temporary = (TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX).encode()
         try:
