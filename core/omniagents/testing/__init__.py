@@ -1,0 +1,22 @@
+"""The conformance kit: subclass a contract with one fixture, and pytest tells whether your plugin keeps it.
+
+``BackendContract`` and ``ToolContract`` need a fixture ``backend_factory``, ``StateManagerContract`` one named
+``state_manager_factory``. See docs/testing.md. Needs pytest; nothing else of the package imports this.
+"""
+
+from __future__ import annotations
+
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError("omniagents.testing is a set of pytest tests: install pytest (pip install pytest)") from error
+
+# Before they are imported: an assertion that fails shows its values.
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("_support", "_trees", "backend", "state", "tools")))
+
+from omniagents.testing._support import BackendFactory, StateManagerFactory  # noqa: E402
+from omniagents.testing.backend import BackendContract  # noqa: E402
+from omniagents.testing.state import StateManagerContract  # noqa: E402
+from omniagents.testing.tools import ToolContract  # noqa: E402
+
+__all__ = ["BackendContract", "BackendFactory", "StateManagerContract", "StateManagerFactory", "ToolContract"]

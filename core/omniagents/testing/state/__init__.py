@@ -1,0 +1,31 @@
+"""``StateManagerContract``: everything a state manager promises, tried on workspaces of the local backend."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("changes", "history", "projects", "round_trip", "safety", "sessions"))
+)
+
+from omniagents.testing.state.changes import ChangeTests  # noqa: E402
+from omniagents.testing.state.history import HistoryTests  # noqa: E402
+from omniagents.testing.state.projects import ProjectTests  # noqa: E402
+from omniagents.testing.state.round_trip import RoundTripTests  # noqa: E402
+from omniagents.testing.state.safety import SafetyTests  # noqa: E402
+from omniagents.testing.state.sessions import SessionTests  # noqa: E402
+
+__all__ = ["StateManagerContract"]
+
+
+class StateManagerContract(RoundTripTests, ChangeTests, HistoryTests, ProjectTests, SafetyTests, SessionTests):
+    """Subclass this with a fixture ``state_manager_factory``.
+
+    Attributes:
+        detects_conflicts: A save over another manager's is ``StateConflictError``. False for a manager that cannot
+            tell: then the last save wins, which is tested too.
+    """
+
+    detects_conflicts: ClassVar[bool] = True

@@ -1,0 +1,5 @@
+"""x"""
+
+
+class ToolContract:
+    """Nothing yet."""
