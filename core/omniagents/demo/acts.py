@@ -17,6 +17,7 @@ from omniagents.demo.stage import Cast, ClaimError, Part, claim, step
 from omniagents.errors import OmniagentsError
 from omniagents.records import FileInfo, ImportEntry
 from omniagents.state.base import StateManager
+from omniagents.tools._rendering import plural
 from omniagents.tools.base import Tool, ToolResult
 
 __all__ = ["main"]
@@ -270,7 +271,7 @@ def _passed(desk: _Desk, result: ToolResult) -> str:
     count = int(ran.group(1)) if ran else 0
     claim(count >= desk.work.least_tests, f"at least {desk.work.least_tests} tests run: {result.content[-500:]}")
     claim(re.search(r"^OK\b", result.content, re.MULTILINE) is not None, f"the tests pass: {result.content[-500:]}")
-    return f"{count:,} tests pass"
+    return f"{plural(count, 'test')} passed"
 
 
 def _files_of(tree: str) -> dict[str, bytes]:
