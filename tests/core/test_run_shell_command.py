@@ -44,7 +44,8 @@ def marker() -> str:
 
 
 def log_of(result: ToolResult, root: Path) -> bytes:
-    return (root / result.data["output_file"]).read_bytes()
+    path: str = result.data["output_file"]
+    return (root / path).read_bytes()
 
 
 def test_the_content_is_the_output_without_its_last_line_feed(tool: RunShellCommandTool) -> None:
