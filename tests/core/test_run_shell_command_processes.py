@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from tests.core.local_backends import eventually, living, running_backend
 
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.errors import GuestCallError
+from omniagents.guest import loader
 from omniagents.workspace import Workspace
 
 MIB = 1 << 20
@@ -228,6 +231,13 @@ def test_calls_that_end_together_each_keep_their_own_processes(workspace: Worksp
         results = list(threads.map(lambda _: workspace.run(f"sleep {marker} & echo $!"), range(8)))
     assert [result.background_pids for result in results] == [(int(result.stdout),) for result in results]
     workspace.run(["kill", *(result.stdout.decode().strip() for result in results)])
+
+
+def test_the_guest_takes_names_and_commands_as_utf_8_in_any_locale() -> None:
+    argv = loader.command([sys.executable], text=False, nonce="")
+    options = argv[: argv.index(loader.PROGRAM)]
+    printed = subprocess.run([*options, "import sys; print(sys.flags.utf8_mode)"], stdout=subprocess.PIPE, check=True)
+    assert printed.stdout == b"1\n"
 
 
 def test_shutdown_kills_what_was_left_behind(tmp_path: Path, marker: str) -> None:
