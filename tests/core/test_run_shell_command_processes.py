@@ -194,7 +194,7 @@ def test_no_descriptor_is_left_open(workspace: Workspace, guest_pid: int) -> Non
     work()
     before = open_files(guest_pid)
     work()
-    assert eventually(lambda: open_files(guest_pid) == before)
+    assert eventually(lambda: open_files(guest_pid) <= before)
 
 
 def test_a_process_sees_no_descriptor_of_the_guest(workspace: Workspace) -> None:
@@ -215,7 +215,7 @@ def test_a_cancelled_stream_leaves_nothing(workspace: Workspace, guest_pid: int,
     assert eventually(lambda: living(marker))
     process._call.future.cancel()
     assert eventually(lambda: not living(marker))
-    assert eventually(lambda: open_files(guest_pid) == before)
+    assert eventually(lambda: open_files(guest_pid) <= before)
 
 
 def test_killing_a_stream_kills_its_tree(workspace: Workspace, marker: str) -> None:
