@@ -11,6 +11,7 @@ from tests.core.cli_support import Program
 
 from omniagents.demo import acts, sources
 from omniagents.demo.stage import Cast, ClaimError, Part, Step, claim, step
+from omniagents.plugins import manager
 
 
 @pytest.mark.extra
@@ -35,6 +36,21 @@ def test_a_directory_with_something_in_it_is_not_touched(program: Program, tmp_p
     assert answer.code == 2
     assert "is not empty" in answer.err
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["mine.txt"]
+
+
+@pytest.mark.extra
+def test_without_the_state_manager_it_says_what_to_install_and_fetches_nothing(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(manager.DISABLE_VARIABLE, "snapshot")
+    manager.reload()
+    try:
+        answer = program("demo")
+    finally:
+        monkeypatch.delenv(manager.DISABLE_VARIABLE)
+        manager.reload()
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("omniagents: no state manager 'directory': ")
 
 
 @pytest.mark.extra
