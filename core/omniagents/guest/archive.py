@@ -196,7 +196,8 @@ def import_(context: Context, arguments: Dict[str, Any]) -> Reply:
     source = _Source(context.call.receive)
     importer = _Importer(context.root)
     try:
-        removals = source.exactly(_bounded(*LENGTH.unpack(source.exactly(LENGTH.size)), _MAX_NAMES))
+        (length,) = LENGTH.unpack(source.exactly(LENGTH.size))
+        removals = source.exactly(_bounded(length, _MAX_NAMES))
         for name in removals.split(b"\0") if removals else []:
             importer.remove(name)
         while not source.is_at_end():
