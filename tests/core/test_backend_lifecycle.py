@@ -33,7 +33,6 @@ from omniagents.errors import (
 from omniagents.state import NoOpStateManager, Snapshot, StateManager
 from omniagents.workspace import Workspace
 
-
 # A time nobody else sleeps, to find processes by.
 ASLEEP = f"1000.{os.getpid()}"
 
@@ -455,7 +454,7 @@ class OnDisk(OneFile):
 backend = LocalBackend("p", OnDisk())
 backend.start()
 backend.workspace.write_bytes("kept", b"from the program")
-asleep = "sleep " + sys.argv[2]
+asleep = sys.argv[2]
 backend.workspace.run(f"setsid {asleep} >/dev/null 2>&1 </dev/null & env -i {asleep} >/dev/null 2>&1 &")
 print("ready", flush=True)
 """
@@ -463,7 +462,7 @@ print("ready", flush=True)
 
 def program(tmp_path: Path, ending: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + textwrap.dedent(ending), str(tmp_path / "saved"), ASLEEP],
+        [sys.executable, "-c", PROGRAM + textwrap.dedent(ending), str(tmp_path / "saved"), f"sleep {ASLEEP}"],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -528,11 +527,11 @@ def test_the_async_twins_start_work_and_stop(state: OneFile, home: Path):
 
 def test_an_idle_session_costs_its_host_little(tmp_path: Path):
     backends = [LocalBackend(f"p{number}", NoOpStateManager()) for number in range(3)]
-    before = threading.active_count()
+    before = set(threading.enumerate())
     try:
         for backend in backends:
             backend.start()
-        assert threading.active_count() - before <= 3 * len(backends) + 1  # and the watchdog
+        assert len(set(threading.enumerate()) - before) <= 3 * len(backends) + 1  # and the watchdog
     finally:
         for backend in backends:
             backend.shutdown()
