@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -145,7 +146,8 @@ class GuestLink:
             stream.close()
             raise BackendStartError("the backend was shut down meanwhile")
         try:
-            connection = connect(stream, nonce, self._settings, self._lost, text=self._text)
+            compiled = self._python == [sys.executable]
+            connection = connect(stream, nonce, self._settings, self._lost, text=self._text, compiled=compiled)
         finally:
             self._opening = None
         self._settings["previous"] = connection.hello["guest"]
