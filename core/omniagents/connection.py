@@ -117,9 +117,9 @@ class Connection:
         elif self._silent_looks > 1:
             self.post({"type": "ping"})
 
-    def start(self, settings: Mapping[str, Any], nonce: str, compiled: bool) -> None:
+    def start(self, settings: Mapping[str, Any], nonce: str) -> None:
         """Deliver the guest, start it with ``settings`` and wait for its hello."""
-        self._outbox.put(loader.bundle(self._text, compiled))
+        self._outbox.put(loader.bundle(self._text))
         self.post({"type": "start", **settings})
         for work, name in ((self._write, "write"), (lambda: self._read(nonce), "read")):
             threading.Thread(target=work, daemon=True, name=f"omniagents-{name}").start()
@@ -221,19 +221,15 @@ def connect(
     on_lost: Callable[[Connection], None],
     *,
     text: bool = False,
-    compiled: bool = False,
 ) -> Connection:
     """Start the guest at the other end of ``stream``, which runs ``loader.command(…, nonce)``.
-
-    Args:
-        compiled: The guest's Python is likely the one that runs this: send it code as well as sources.
 
     Raises:
         BackendStartError: The guest did not come up; the message says what its side printed.
     """
     connection = Connection(stream, text, on_lost)
     try:
-        connection.start(settings, nonce, compiled)
+        connection.start(settings, nonce)
     except (ConnectionLost, TimeoutError) as error:
         connection.close()
         said = stream.diagnostics().strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -146,8 +145,7 @@ class GuestLink:
             stream.close()
             raise BackendStartError("the backend was shut down meanwhile")
         try:
-            compiled = self._python == [sys.executable]
-            connection = connect(stream, nonce, self._settings, self._lost, text=self._text, compiled=compiled)
+            connection = connect(stream, nonce, self._settings, self._lost, text=self._text)
         finally:
             self._opening = None
         self._settings["previous"] = connection.hello["guest"]

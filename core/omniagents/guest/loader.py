@@ -1,23 +1,20 @@
 """Host side of the guest's delivery: the command that starts it and the bytes it reads first.
 
-The command is ``python3 -I -S -c PROGRAM carrier nonce``. ``-I`` and ``-S`` keep planted
-``PYTHON*`` variables, ``sitecustomize`` and modules in the working directory out. The program
-reads a line (what Python the code is for, and two lengths), that much compiled code and that many
-sources, both compressed, and imports the server from memory. Code is sent to the very Python that
-runs the host: not compiling anything halves the time a guest needs to start.
+The command is ``python3 -I -S -X utf8 -c PROGRAM carrier nonce``. ``-I`` and ``-S`` keep planted
+``PYTHON*`` variables, ``sitecustomize`` and modules in the working directory out; ``-X utf8`` makes
+names and commands the same bytes as on the host, whatever the environment's locale. The program
+reads a length, a newline and that many bytes (the guest's sources, compressed), and imports
+the server from memory.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
-import importlib.util
 import json
-import marshal
 import zlib
 from importlib import resources
-from importlib.abc import InspectLoader
-from typing import Dict, List, cast
+from typing import List
 
 __all__ = ["PROGRAM", "bundle", "command"]
 
@@ -26,9 +23,8 @@ PROGRAM = """\
 import os,sys
 if sys.version_info<(3,8):
  sys.stderr.write("omniagents: Python 3.8 or newer is needed, this is "+sys.version.split()[0]+"\\n");sys.exit(78)
-import binascii,json,marshal,zlib
+import base64,json,zlib
 from importlib.machinery import ModuleSpec
-from _frozen_importlib_external import MAGIC_NUMBER
 def read(n):
  got=b""
  while len(got)<n:
@@ -36,32 +32,24 @@ def read(n):
   if not piece:sys.exit(0)
   got+=piece
  return got
-line=b""
-while line[-1:]!=b"\\n":line+=read(1)
-magic,*sizes=line.decode().split()
-blobs=[read(int(size)) for size in sizes]
-if sys.argv[1]=="text":blobs=[binascii.a2b_base64(blob) for blob in blobs]
-if magic==MAGIC_NUMBER.hex():
- modules=marshal.loads(zlib.decompress(blobs[0]))
- def code(name):return marshal.loads(modules[name])
-else:
- modules=json.loads(zlib.decompress(blobs[1]).decode())
- def code(name):return compile(modules[name],"<"+name+">","exec")
-del blobs
+digits=b""
+while digits[-1:]!=b"\\n":digits+=read(1)
+data=read(int(digits))
+sources=json.loads(zlib.decompress(base64.b64decode(data) if sys.argv[1]=="text" else data).decode())
 class Importer:
  @staticmethod
  def find_spec(name,path=None,target=None):
-  if name in modules:return ModuleSpec(name,Importer,is_package=name=="omniagents_guest")
+  if name in sources:return ModuleSpec(name,Importer,is_package=name=="omniagents_guest")
  @staticmethod
  def create_module(spec):return None
  @staticmethod
- def exec_module(module):exec(code(module.__name__),module.__dict__)
+ def exec_module(module):exec(compile(sources[module.__name__],"<"+module.__name__+">","exec"),module.__dict__)
 sys.meta_path.insert(0,Importer)
 from omniagents_guest.server import main
 main(sys.argv[1]=="text",sys.argv[2])
 """
 
-_NOT_SENT = {"__init__.py", "loader.py"}
+_HOST_ONLY = {"loader.py"}
 
 
 def command(python: List[str], text: bool, nonce: str) -> List[str]:
@@ -69,34 +57,14 @@ def command(python: List[str], text: bool, nonce: str) -> List[str]:
     return [*python, "-I", "-S", "-X", "utf8", "-c", PROGRAM, "text" if text else "raw", nonce]
 
 
-@functools.lru_cache(maxsize=4)
-def bundle(text: bool = False, compiled: bool = False) -> bytes:
-    """What the program reads first.
-
-    Args:
-        text: For the text carrier.
-        compiled: With code for the Python that runs this; any other one ignores it.
-    """
-    magic = importlib.util.MAGIC_NUMBER.hex() if compiled else "none"
-    blobs = [_compiled() if compiled else b"", zlib.compress(json.dumps(_sources()).encode(), 9)]
-    if text:
-        blobs = [base64.b64encode(blob) for blob in blobs]
-    return b"".join([b"%s %d %d\n" % (magic.encode(), len(blobs[0]), len(blobs[1])), *blobs])
-
-
-def _sources() -> Dict[str, str]:
+@functools.lru_cache(maxsize=2)
+def bundle(text: bool = False) -> bytes:
+    """What the program reads first: length, newline, sources."""
     sources = {"omniagents_guest": ""}
     for entry in resources.files(__package__).iterdir():
-        if entry.name.endswith(".py") and entry.name not in _NOT_SENT:
+        if entry.name.endswith(".py") and entry.name not in _HOST_ONLY and entry.name != "__init__.py":
             sources["omniagents_guest." + entry.name[:-3]] = entry.read_text("utf-8")
-    return sources
-
-
-def _compiled() -> bytes:
-    modules = {"omniagents_guest": marshal.dumps(compile("", "omniagents_guest", "exec"))}
-    for name in _sources().keys() - modules.keys():
-        spec = importlib.util.find_spec("." + name.partition(".")[2], __package__)
-        assert spec is not None
-        # The import system's own cache of compiled files makes this quick.
-        modules[name] = marshal.dumps(cast(InspectLoader, spec.loader).get_code(spec.name))
-    return zlib.compress(marshal.dumps(modules), 1)
+    data = zlib.compress(json.dumps(sources).encode())
+    if text:
+        data = base64.b64encode(data) + b"\n"
+    return b"%d\n%s" % (len(data), data)
