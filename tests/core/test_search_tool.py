@@ -193,8 +193,9 @@ def test_an_invalid_pattern_is_refused_with_its_position(backend, pattern, reaso
     assert "set fixed_strings to true" in result.content
 
 
-def test_flags_in_the_middle_are_refused_on_every_python(backend):
-    assert search(backend, "a(?i)b").error_type == "INVALID_REGEX"
+@pytest.mark.parametrize("pattern", ["a(?i)b", "a++", "a?+", "(b|a{2}+)", "(?>a+)b"])
+def test_what_only_some_pythons_have_is_refused_on_every_python(backend, pattern):
+    assert search(backend, pattern).error_type == "INVALID_REGEX"
 
 
 def test_long_lines_are_cut_around_the_match(backend, make):
