@@ -45,6 +45,8 @@ class Importer:
  @staticmethod
  def exec_module(module):exec(compile(sources[module.__name__],"<"+module.__name__+">","exec"),module.__dict__)
 sys.meta_path.insert(0,Importer)
+from omniagents_guest.keeper import fork_guest
+fork_guest()
 from omniagents_guest.server import main
 main(sys.argv[1]=="text",sys.argv[2])
 """
