@@ -423,7 +423,7 @@ def test_a_restore_that_the_host_does_not_survive_is_loaded_anew(backend: LocalB
 def test_a_tree_too_deep_for_a_path_does_not_keep_a_shutdown_from_ending(home: Path):
     with LocalBackend("p") as backend:
         made = backend.workspace.run(
-            [sys.executable, "-c", "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"]
+            [sys.executable, "-c", "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"]
         )
         assert made.exit_code == 0
     assert gone_files(home) == []
