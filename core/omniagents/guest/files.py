@@ -55,12 +55,7 @@ def stat_(context: Context, arguments: Dict[str, Any]) -> Reply:
 
 
 def exists(context: Context, arguments: Dict[str, Any]) -> Reply:
-    try:
-        resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
-    except GuestFailure as failure:
-        if failure.error_number in (errno.ENOTDIR, errno.ELOOP):
-            return {"exists": False}, b""
-        raise
+    resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
     return {"exists": os.path.lexists(resolved)}, b""
 
 
