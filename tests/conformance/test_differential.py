@@ -244,7 +244,6 @@ def _results(backend: Backend, calls: list[Call]) -> list[tuple[Any, ...]]:
     return [_told(check(tool_class(name)(backend).execute(**arguments))) for name, arguments in calls]
 
 
-@pytest.mark.xdist_group("differential")
 class TestEveryBackendAgrees:
     """Equal results, and equal workspaces afterwards."""
 

@@ -96,70 +96,38 @@ def _outcomes(report: Path) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def outcomes(
-    request: pytest.FixtureRequest, checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[tuple[str, str], set[str]]]:
-    """The outcomes of all runs of one file of broken plugins, from one process."""
-    name: str = request.param
-    file, report = f"tests/conformance/broken/{name}.py", tmp_path_factory.mktemp("report") / "report.xml"
-    pairs = [(cls, test) for cls, tests in _MUST_FAIL[name].items() for test in [*tests, _ALL_PASS[name]]]
+def _run(kind: str, checkout: Path, report: Path) -> dict[tuple[str, str], set[str]]:
+    """The outcomes of one kind of broken plugins, all in one process."""
+    pairs = [(cls, test) for cls, tests in _MUST_FAIL[kind].items() for test in [*tests, _ALL_PASS[kind]]]
     pairs += [("TestFaithful", test) for _, test in pairs]
-    pairs += [("TestFaithfulInAFixtureOfOneTest", _ALL_PASS[name])] * (name == "backends")
-    arguments = [f"{file}::{cls}::{test}" for cls, test in dict.fromkeys(pairs)]
+    pairs += [("TestFaithfulInAFixtureOfOneTest", _ALL_PASS[kind])] * (kind == "backends")
+    arguments = [f"tests/conformance/broken/{kind}.py::{cls}::{test}" for cls, test in dict.fromkeys(pairs)]
     quiet = ["-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={report}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *quiet, *arguments],
-        cwd=checkout,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
+    command = [sys.executable, "-m", "pytest", *quiet, *arguments]
+    run = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=110)
     assert run.returncode == 1, run.stdout[-3000:] + run.stderr[-3000:]
-    return name, _outcomes(report)
+    return _outcomes(report)
 
 
-def _each_kind() -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.xdist_group(f"broken {name}")) for name in _MUST_FAIL]
+# One test a kind: with several, each worker of pytest-xdist would run all of the kind.
+@pytest.mark.parametrize("kind", _MUST_FAIL)
+def test_each_broken_plugin_fails_the_test_for_its_defect_and_only_for_it(
+    kind: str, checkout: Path, tmp_path: Path
+) -> None:
+    outcomes = _run(kind, checkout, tmp_path / "report.xml")
+    wanted = {(cls, test) for cls, tests in _MUST_FAIL[kind].items() for test in tests}
+    undetected = sorted(pair for pair in wanted if "failed" not in outcomes[pair])
+    unrelated = [cls for cls in _MUST_FAIL[kind] if outcomes[cls, _ALL_PASS[kind]] != {"passed"}]
+    unfaithful = sorted(pair for pair in outcomes if pair[0].startswith("TestFaithful") and "failed" in outcomes[pair])
+    assert (undetected, unrelated, unfaithful) == ([], [], [])
 
 
-@pytest.mark.parametrize("outcomes", _each_kind(), indirect=True)
-class TestBrokenPlugins:
-    """Every kind of plugin, in a process of its own."""
-
-    def test_a_broken_plugin_fails_the_test_for_its_defect(
-        self, outcomes: tuple[str, dict[tuple[str, str], set[str]]]
-    ) -> None:
-        kind, found = outcomes
-        wanted = {(cls, test) for cls, tests in _MUST_FAIL[kind].items() for test in tests}
-        assert sorted(pair for pair in wanted if "failed" not in found.get(pair, ())) == []
-
-    def test_a_broken_plugin_passes_what_its_defect_does_not_touch(
-        self, outcomes: tuple[str, dict[tuple[str, str], set[str]]]
-    ) -> None:
-        kind, found = outcomes
-        assert [cls for cls in _MUST_FAIL[kind] if found[cls, _ALL_PASS[kind]] != {"passed"}] == []
-
-    def test_the_faithful_plugin_passes_all_of_them(
-        self, outcomes: tuple[str, dict[tuple[str, str], set[str]]]
-    ) -> None:
-        kind, found = outcomes
-        tests = {test for tests in _MUST_FAIL[kind].values() for test in tests}
-        faithful = {pair for pair in found if pair[0].startswith("TestFaithful")}
-        assert {test for _, test in faithful} >= tests
-        assert sorted(pair for pair in faithful if found[pair] != {"passed"}) == []
-
-    def test_every_broken_plugin_is_listed(
-        self, outcomes: tuple[str, dict[tuple[str, str], set[str]]], checkout: Path
-    ) -> None:
-        kind, _ = outcomes
-        source = (checkout / f"tests/conformance/broken/{kind}.py").read_text()
-        classes = {
-            line.removeprefix("class ").partition("(")[0] for line in source.splitlines() if "class Test" in line
-        }
-        assert classes - _MUST_FAIL[kind].keys() <= {"TestFaithful", "TestFaithfulInAFixtureOfOneTest"}
+@pytest.mark.parametrize("kind", _MUST_FAIL)
+def test_every_broken_plugin_is_run(kind: str, checkout: Path) -> None:
+    source = (checkout / f"tests/conformance/broken/{kind}.py").read_text()
+    classes = {line.removeprefix("class ").partition("(")[0] for line in source.splitlines() if "class Test" in line}
+    assert classes - {"TestFaithful", "TestFaithfulInAFixtureOfOneTest"} == _MUST_FAIL[kind].keys()
 
 
 @pytest.mark.parametrize("contract", [BackendContract, StateManagerContract, ToolContract])
