@@ -121,9 +121,11 @@ def test_a_link_is_described_itself_if_asked(do: Operation, special: Path):
 
 @pytest.mark.parametrize(
     ("path", "there"),
-    [("link", True), ("fifo", True), (".", True), ("missing", False), ("missing/below", False)],
+    [("link", True), ("fifo", True), (".", True), ("missing", False), ("file/below", False), ("loop", False)],
 )
-def test_whether_something_exists_is_answered_whatever_it_is(do: Operation, special: Path, path: str, there: bool):
+def test_whether_something_exists_is_always_answered_inside_the_workspace(
+    do: Operation, special: Path, path: str, there: bool
+):
     assert do(files.exists, path=path)[0] == {"exists": there}
 
 
