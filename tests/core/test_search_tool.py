@@ -415,3 +415,12 @@ def test_a_fifo_is_passed_over(backend, make, workspace_root):
     os.mkfifo(workspace_root / "fifo")
     assert search(backend, "x", context=0).content.splitlines()[-1] == "Skipped: 1 special files (fifo)."
     assert search(backend, "x", path="fifo").error_type == "NOT_A_REGULAR_FILE"
+
+
+def test_a_file_that_nobody_may_read_is_not_searched_for_root_either(backend, workspace_root):
+    (workspace_root / "open").write_text("needle\n")
+    (workspace_root / "closed").write_text("needle\n")
+    (workspace_root / "closed").chmod(0)
+    result = SearchFileContentTool(backend=backend).execute(pattern="needle")
+    assert result.data["matches"] == 1
+    assert result.data["skipped"]["unreadable"]["names"] == ["closed"]
