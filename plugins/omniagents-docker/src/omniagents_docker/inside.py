@@ -1,0 +1,94 @@
+"""Prepares a new container from within, as its root, before anything of the user's runs there; standard library only.
+
+Its text is run by ``python3 -I -S`` in the container, so it must run on Python 3.8. One argument,
+JSON: ``workspace``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4 networks). It prints one
+line of JSON: ``status``, what the kernel says of the container's first process.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import struct
+import sys
+from typing import Dict, List, Sequence
+
+# linux/rtnetlink.h, linux/netlink.h, linux/fib_rules.h
+_RTM_NEWRULE = 32
+_REQUEST_CREATE = 0x1 | 0x4 | 0x200 | 0x400
+_TO_TABLE, _PROHIBIT = 1, 8
+_DESTINATION, _PRIORITY, _TABLE, _PROTOCOL, _PORTS = 1, 6, 15, 22, 24
+_MAIN = 254
+
+
+def give_workspace(path: str, uid: int, gid: int) -> None:
+    """Make a workspace belong to the guest's user; one that was another's changes hands as a whole."""
+    os.makedirs(path, exist_ok=True)
+    status = os.lstat(path)
+    if (status.st_uid, status.st_gid) == (uid, gid):
+        return
+    for directory, folders, files in os.walk(path):
+        for name in folders + files:
+            os.lchown(os.path.join(directory, name), uid, gid)
+    # Last: a preparation that was interrupted is repeated as a whole.
+    os.chown(path, uid, gid)
+
+
+def gateways() -> List[str]:
+    """The host's addresses on this network, from /proc/net/route."""
+    with open("/proc/net/route") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return sorted({socket.inet_ntoa(struct.pack("=I", int(row[2], 16))) for row in rows if int(row[3], 16) & 2})
+
+
+def block(networks: Sequence[str]) -> None:
+    """Refuse what is sent to ``networks``: at once, as EACCES; names may still be asked for anywhere but at a gateway."""
+    rules = [(_PROHIBIT, address, 32, 0) for address in gateways()]
+    rules += [(_TO_TABLE, "0.0.0.0", 0, protocol) for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP)]
+    for network in networks:
+        address, _, bits = network.partition("/")
+        rules.append((_PROHIBIT, address, int(bits or 32), 0))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
+        for priority, rule in enumerate(rules, 100):
+            kernel.send(_message(priority, *rule))
+            code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
+            if code and code != errno.EEXIST:
+                raise OSError(code, "rule for %s/%d: %s" % (rule[1], rule[2], os.strerror(code)))
+
+
+def _message(priority: int, action: int, address: str, bits: int, protocol: int) -> bytes:
+    attributes = _attribute(_PRIORITY, struct.pack("=I", priority))
+    if bits:
+        attributes += _attribute(_DESTINATION, socket.inet_aton(address))
+    if protocol:
+        attributes += _attribute(_TABLE, struct.pack("=I", _MAIN))
+        attributes += _attribute(_PROTOCOL, struct.pack("=B", protocol))
+        attributes += _attribute(_PORTS, struct.pack("=HH", 53, 53))
+    body = struct.pack("=8BI", socket.AF_INET, bits, 0, 0, _MAIN if protocol else 0, 0, 0, action, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWRULE, _REQUEST_CREATE, priority, 0) + body
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def status_of_first_process() -> Dict[str, str]:
+    """Capabilities, seccomp mode and no-new-privileges of the container's first process, as the kernel names them."""
+    wanted = ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp", "Uid")
+    with open("/proc/1/status") as lines:
+        pairs = [line.partition(":")[::2] for line in lines]
+    return {name: value.strip() for name, value in pairs if name in wanted}
+
+
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    if wanted["has_network"]:
+        block(wanted["blocked"])
+    give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"])
+    print(json.dumps({"status": status_of_first_process()}))
+
+
+if __name__ == "__main__":
+    main()
