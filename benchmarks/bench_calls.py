@@ -19,7 +19,7 @@ from _harness import Measurement, Report, measure, options, repeated, scratch, t
 from omniagents import create_tools
 from omniagents.backends.local_backend import LocalBackend
 
-TEXT = "".join(f"line {number:04d} with some words in it\n" for number in range(110))[:4096]
+TEXT = "".join(f"line {number:04d} with some words in it\n" for number in range(130))[:4096]
 AT_ONCE = 16
 PAIR = [("omniagents", "in-process")]
 

@@ -22,6 +22,8 @@ __all__ = ["GuestLink"]
 
 _log = logging.getLogger("omniagents")
 
+_ATTEMPTS = 3
+
 
 class GuestLink:
     """Sends requests to the guest of one environment.
@@ -149,6 +151,17 @@ class GuestLink:
         self._settings["previous"] = connection.hello["guest"]
         return connection
 
+    def _connect_again(self) -> Connection:
+        # What kills one guest, such as a lack of memory, may kill the next as well: no verdict on the environment yet.
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._connect()
+            except BackendStartError as error:
+                if self._ended is not None:
+                    raise
+                _log.warning("%s: trying again: %s", self._name, error)
+        return self._connect()
+
     def _lost(self, connection: Connection) -> None:
         """Called by a connection's reader when its stream has ended."""
         unanswered = connection.take_waiting()
@@ -170,7 +183,7 @@ class GuestLink:
 
     def _reconnect(self, reason: str) -> None:
         try:
-            connection = self._connect()
+            connection = self._connect_again()
         except Exception as error:  # whatever a backend's _open raises, somebody is waiting to hear of it
             gone = BackendUnavailableError(f"{self._name}: the environment is gone: {error}")
             gone.__cause__ = error

@@ -11,6 +11,7 @@ from typing import Any
 
 import importlib_metadata
 import pytest
+from tests.core.cli_support import Program
 from tests.core.site_packages import SitePackages, forget_caches
 
 from omniagents.errors import GuestCallError
@@ -70,3 +71,12 @@ def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     yield site
     site.forget_modules()
     manager.reload()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """The program ``omniagents``, whose data is in a directory of this test."""
+    made = Program(tmp_path / "home", capsys)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made

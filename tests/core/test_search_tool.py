@@ -287,17 +287,16 @@ def test_lines_found_are_those_a_plain_loop_finds(pattern, content, case_sensiti
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(EXPRESSIONS, st.lists(TEXTS, min_size=1, max_size=8), st.booleans())
-def test_a_search_of_a_tree_finds_what_a_plain_walk_finds(pattern, texts, case_sensitive):
+@given(EXPRESSIONS, st.lists(TEXTS, min_size=1, max_size=8), st.booleans(), st.sampled_from([None, 2]))
+def test_a_search_of_a_tree_finds_what_a_plain_walk_finds(pattern, texts, case_sensitive, workers):
     contents = {f"{'d/' * (index % 3)}f{index}": content for index, content in enumerate(texts)}
     with tempfile.TemporaryDirectory() as directory:
         for path, content in contents.items():
             target = Path(directory) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        assert found(Path(directory), pattern, case_sensitive=case_sensitive) == plain(
-            contents, pattern, case_sensitive
-        )
+        matches = found(Path(directory), pattern, case_sensitive=case_sensitive, workers=workers)
+        assert matches == plain(contents, pattern, case_sensitive)
 
 
 def test_a_pattern_that_backtracks_without_end_is_stopped(workspace_root, backend):
@@ -336,7 +335,7 @@ def refuse_to_fork() -> int:
 
 
 def test_without_processes_plain_text_is_searched_all_the_same(backend, make, monkeypatch):
-    make(a=b"needle\n", b=b"x\n" * 5000)
+    make(a=b"needle\n", b=b"x\n" * 1_500_000)
     monkeypatch.setattr(search_workers.os, "fork", refuse_to_fork)
     assert search(backend, "needle", context=0).content == "Found 1 match for 'needle' in 1 file:\na\nL1: needle"
     assert search(backend, "need\\w+", context=0).data["matches"] == 1
@@ -372,7 +371,18 @@ def test_a_defect_in_a_worker_is_not_taken_for_an_empty_result(workspace_root, m
     (workspace_root / "a").write_bytes(b"x\n")
     monkeypatch.setattr(search_workers.Searcher, "chunk", lambda self, paths, timed: 1 // 0)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        grep(Context(Root(str(workspace_root))), {"pattern": "x"})
+        grep(Context(Root(str(workspace_root))), {"pattern": "x", "workers": 1})
+
+
+def test_a_small_search_starts_no_process(backend, make, monkeypatch):
+    make(a=b"needle\n", b=b"x\n")
+    monkeypatch.setattr(search_workers.os, "fork", lambda: pytest.fail("forked"))
+    assert search(backend, "need\\w+", context=0).content == "Found 1 match for 'need\\w+' in 1 file:\na\nL1: needle"
+
+
+def test_a_small_search_with_a_long_line_is_left_to_workers(backend, make):
+    make(a=b"x" * 20_000 + b"needle\n")
+    assert search(backend, "need\\w+", names_only=True).data["matches"] == 1
 
 
 def test_a_cancelled_search_stops(workspace_root):
@@ -385,7 +395,7 @@ def test_a_cancelled_search_stops(workspace_root):
 
 def test_no_process_is_left_behind(workspace_root):
     (workspace_root / "a").write_bytes(b"x\n" * 1000)
-    grep(Context(Root(str(workspace_root))), {"pattern": "x"})
+    grep(Context(Root(str(workspace_root))), {"pattern": "x", "workers": 2})
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -253,22 +253,29 @@ def _docker_version(address: str) -> str:
         OSError: Nobody answers there.
         ValueError: It is no address we can try, or what answers is no engine.
     """
-    kind, _, place = address.partition("://")
-    if kind == "unix":
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_ANSWER_SECONDS)
-        connection.connect(place)
-    elif kind == "tcp":
-        host, _, port = place.rstrip("/").rpartition(":")
-        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS)
-    else:
-        raise ValueError(f"{kind}:// cannot be tried from here; `docker version` can")
-    with connection, connection.makefile("rb") as answer:
+    with _connected(address) as connection, connection.makefile("rb") as answer:
         connection.sendall(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n")
         found = re.search(rb'"Version"\s*:\s*"([^"]+)"', answer.read(1 << 20))
     if found is None:
         raise ValueError("what answers is not Docker Engine, or wants TLS")
     return f"Docker Engine {found.group(1).decode('ascii', 'replace')}"
+
+
+def _connected(address: str) -> socket.socket:
+    kind, _, place = address.partition("://")
+    if kind == "tcp":
+        host, _, port = place.rstrip("/").rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS)
+    if kind != "unix":
+        raise ValueError(f"{kind}:// cannot be tried from here; `docker version` can")
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(_ANSWER_SECONDS)
+        connection.connect(place)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _apt(package: str) -> str:

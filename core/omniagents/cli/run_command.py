@@ -13,9 +13,8 @@ import click
 
 from omniagents.cli.options import make_backend, make_state_manager, save_option, workspace_options
 from omniagents.cli.output import note
-from omniagents.cli.sessions import Terminated, interruptible, running
+from omniagents.cli.sessions import Terminated, running, watched
 from omniagents.cli.transfers import ReportingStateManager
-from omniagents.records import CommandResult
 from omniagents.workspace import Process, Workspace
 
 __all__ = ["run"]
@@ -71,8 +70,7 @@ def _exit_code(workspace: Workspace, command: Sequence[str], timeout: float | No
     else:
         process.close_input()
     try:
-        with interruptible(process):
-            result = _streamed(process)
+        result = watched(process, _show)
     except FileNotFoundError as error:
         note(f"omniagents: {error.strerror}: {error.filename!r}")
         return _NOT_FOUND
@@ -84,12 +82,10 @@ def _exit_code(workspace: Workspace, command: Sequence[str], timeout: float | No
     return result.exit_code
 
 
-def _streamed(process: Process) -> CommandResult:
-    for stream, data in process.output():
-        out = (sys.stderr if stream == "stderr" else sys.stdout).buffer
-        out.write(data)
-        out.flush()
-    return process.wait()
+def _show(stream: str, data: bytes) -> None:
+    out = (sys.stderr if stream == "stderr" else sys.stdout).buffer
+    out.write(data)
+    out.flush()
 
 
 def _feed(process: Process) -> None:

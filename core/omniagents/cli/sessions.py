@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from omniagents.backends.base import Backend
 from omniagents.cli.output import note
+from omniagents.records import CommandResult
 from omniagents.workspace import Process
 
-__all__ = ["Terminated", "interruptible", "running"]
+__all__ = ["Terminated", "running", "watched"]
 
 # How long a command may take to clean up after Ctrl-C before its tree is killed.
 _GRACE_SECONDS = 5.0
@@ -38,29 +39,33 @@ def running(backend: Backend, *, save: bool) -> Iterator[Backend]:
                 backend.shutdown(save=save)
 
 
-@contextlib.contextmanager
-def interruptible(process: Process) -> Iterator[None]:
-    """The block reads a process's output; what interrupts it interrupts the process, and in the end kills its tree.
+def watched(process: Process, show: Callable[[str, bytes], None]) -> CommandResult:
+    """Show a process's output until it ends.
 
-    The interruption goes on once the process has ended.
+    An interruption is passed on, and the whole tree is killed if it goes on for five seconds or another one comes;
+    the interruption is raised again once the process has ended.
     """
-    try:
-        yield
-    except (KeyboardInterrupt, Terminated):
-        # A process that has ended cannot be signalled; whatever it left behind ends with the session.
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
-        killer = threading.Timer(_GRACE_SECONDS, process.kill)
-        killer.daemon = True
-        killer.start()
+    interruption: BaseException | None = None
+    killer = threading.Timer(_GRACE_SECONDS, process.kill)
+    killer.daemon = True
+    while True:
         try:
-            process.wait()
-        except (KeyboardInterrupt, Terminated):
-            process.kill()
-            process.wait()
-        finally:
-            killer.cancel()
-        raise
+            for stream, data in process.output():
+                show(stream, data)
+            break
+        except (KeyboardInterrupt, Terminated) as error:
+            if interruption is None:
+                interruption = error
+                killer.start()
+                # One that has ended cannot be signalled; whatever it left behind ends with the session.
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+            else:
+                process.kill()
+    killer.cancel()
+    if interruption is not None:
+        raise interruption
+    return process.wait()
 
 
 @contextlib.contextmanager

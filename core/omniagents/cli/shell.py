@@ -23,6 +23,8 @@ __all__ = ["Finished", "Lines", "shell"]
 # Interactive, so that an interrupt ends a line and not the shell; without start-up files, history and line editing.
 _SHELL = "if command -v bash >/dev/null; then exec bash --norc --noprofile --noediting -i; else exec sh -i; fi"
 
+_INTERRUPTED = 130
+
 
 @click.command()
 @workspace_options
@@ -46,8 +48,9 @@ def shell(project: str, state: str, state_values: dict[str, Any], save: bool, **
 
 
 class Finished(NamedTuple):
-    """A line is done: its exit code, and the directory the shell is in now."""
+    """A line is done: which one, its exit code, and the directory the shell is in now."""
 
+    number: int
     exit_code: int
     directory: str
 
@@ -56,8 +59,8 @@ class Lines:
     """Finds, in a shell's output, where a line's own output ends.
 
     Args:
-        mark: What the shell prints then, followed by the exit code, the directory and a line end; no program's
-            output may hold it.
+        mark: What the shell prints then, followed by the line's number, its exit code, the directory and a
+            line end; no program's output may hold it.
     """
 
     def __init__(self, mark: bytes) -> None:
@@ -82,8 +85,8 @@ class Lines:
                 self._held = mark + after
                 return
             self._held = rest
-            code, _, directory = told.decode("utf-8", "replace").strip().partition(" ")
-            yield Finished(int(code), directory)
+            number, code, directory = told.decode("utf-8", "replace").strip().split(" ", 2)
+            yield Finished(int(number), int(code), directory)
 
     def _possible_start(self) -> int:
         longest = min(len(self._mark) - 1, len(self._held))
@@ -98,6 +101,7 @@ class _Shell:
         self._lines = Lines(self._mark.encode())
         self._process: Process = workspace.start_process(_SHELL, merge_streams=True, env={"PS1": "", "PS2": ""})
         self._output = self._process.output()
+        self._number = 0
         self.directory = ""
         # Whatever it says of itself when it starts goes before the first mark and is not shown.
         self._ask("PS1=; PS2=; set +H 2>/dev/null", show=False)
@@ -109,10 +113,10 @@ class _Shell:
         except KeyboardInterrupt:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
-            click.echo()
-            # The interrupt ended the reading; the mark is still to come.
+            # The interrupt ended the reading here, and in some shells what they had read and not yet run.
             self._output = self._process.output()
-            return self._told(show=True)
+            code = self._ask(":", show=True)
+            return None if code is None else _INTERRUPTED
 
     def close(self) -> int:
         """End it and return its exit code."""
@@ -124,9 +128,10 @@ class _Shell:
         self._process.wait()
 
     def _ask(self, line: str, *, show: bool) -> int | None:
+        self._number += 1
         # The mark in two parts, so that a shell that shows what it reads does not show the mark.
         half = len(self._mark) // 2
-        end = f'printf "%s%s %d %s\\n" {self._mark[:half]} {self._mark[half:]} "$?" "$PWD"'
+        end = f'printf "%s%s %d %d %s\\n" {self._mark[:half]} {self._mark[half:]} {self._number} "$?" "$PWD"'
         self._process.write(f"{line}\n{end}\n".encode("utf-8", "surrogateescape"))
         return self._told(show=show)
 
@@ -134,15 +139,16 @@ class _Shell:
         ends_line = True
         for _, data in self._output:
             for part in self._lines.feed(data):
-                if isinstance(part, Finished):
+                if isinstance(part, bytes):
+                    if show:
+                        ends_line = part.endswith(b"\n")
+                        sys.stdout.buffer.write(part)
+                        sys.stdout.buffer.flush()
+                elif part.number == self._number:
                     self.directory = part.directory
                     if not ends_line and sys.stdout.isatty():
                         click.echo()
                     return part.exit_code
-                if show:
-                    ends_line = part.endswith(b"\n")
-                    sys.stdout.buffer.write(part)
-                    sys.stdout.buffer.flush()
         return None
 
 
@@ -157,7 +163,7 @@ def _talk(workspace: Workspace, project: str) -> int:
         except KeyboardInterrupt:
             inside.kill()
             note("omniagents: the shell was killed; this is a new one")
-            inside, told = _Shell(workspace), 130
+            inside, told = _Shell(workspace), _INTERRUPTED
         if told is None:
             return inside.close()
         code = told

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from omniagents.demo.stage import Cast, ClaimError, Part, claim, step
 from omniagents.errors import OmniagentsError
 from omniagents.records import FileInfo, ImportEntry
 from omniagents.state.base import StateManager
+from omniagents.tools._rendering import plural
 from omniagents.tools.base import Tool, ToolResult
 
 __all__ = ["main"]
@@ -33,15 +33,19 @@ class _Desk:
         self.notes = f"NOTES-{part.name}.md"
         self._tools: dict[str, Tool] = {tool.name: tool for tool in omniagents.create_tools(backend)}
 
+    def try_out(self, tool: str, **arguments: Any) -> ToolResult:
+        """The result of a tool, good or bad."""
+        return self._tools[tool].execute(**arguments)
+
     def use(self, tool: str, **arguments: Any) -> ToolResult:
         """The result of a tool that must work."""
-        result = self._tools[tool].execute(**arguments)
+        result = self.try_out(tool, **arguments)
         claim(not result.is_error, f"{tool} works for {self.name}: {result.content[:500]}")
         return result
 
     def refused(self, tool: str, **arguments: Any) -> ToolResult:
         """The result of a tool that must refuse."""
-        result = self._tools[tool].execute(**arguments)
+        result = self.try_out(tool, **arguments)
         claim(result.is_error, f"{tool} refuses {arguments!r} of {self.name}: {result.content[:500]}")
         return result
 
@@ -195,15 +199,14 @@ def _edit(desk: _Desk) -> None:
 
 
 def _with_uv(desk: _Desk) -> None:
-    with step(desk.name, "uv") as doing:
-        if shutil.which("uv") is None:
-            refused = desk.refused("uv", args=["--version"])
-            claim(refused.error_type == "UV_NOT_FOUND", f"the tool says that uv is missing: {refused.content}")
+    words = ["run", "--no-project", "--offline", "python", "-m", "unittest"]
+    with step(desk.name, f"uv {' '.join(words)}") as doing:
+        result = desk.try_out("uv", args=words, directory=desk.work.test_directory)
+        if result.error_type == "UV_NOT_FOUND":
             doing.text += ": not on this machine, which the tool says"
             return
-        words = ["run", "--no-project", "--offline", "python", "-m", "unittest"]
-        result = desk.use("uv", args=words, directory=desk.work.test_directory)
-        doing.text += f" {' '.join(words)}: {_passed(desk, result)}"
+        claim(not result.is_error, f"uv works for {desk.name}: {result.content[:500]}")
+        doing.text += f": {_passed(desk, result)}"
 
 
 def _remember(desk: _Desk) -> None:
@@ -270,7 +273,7 @@ def _passed(desk: _Desk, result: ToolResult) -> str:
     count = int(ran.group(1)) if ran else 0
     claim(count >= desk.work.least_tests, f"at least {desk.work.least_tests} tests run: {result.content[-500:]}")
     claim(re.search(r"^OK\b", result.content, re.MULTILINE) is not None, f"the tests pass: {result.content[-500:]}")
-    return f"{count:,} tests pass"
+    return f"{plural(count, 'test')} passed"
 
 
 def _files_of(tree: str) -> dict[str, bytes]:

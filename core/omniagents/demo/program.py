@@ -17,6 +17,7 @@ from typing import Final
 import click
 from rich.text import Text
 
+import omniagents
 from omniagents.cli.output import console, note, printable
 from omniagents.demo import sources
 from omniagents.demo.stage import Cast, Part, Step
@@ -41,7 +42,11 @@ def play(directory: Path | None, *, keep: bool, offline: bool) -> int:
 
     Returns:
         0 if everything was as stated, else 1.
+
+    Raises:
+        MissingPluginError: The distribution with the state manager ``directory`` is not installed.
     """
+    omniagents.create_state_manager("directory")  # before anything is fetched, in case it is not installed
     started = time.perf_counter()
     with _stage(directory, keep) as place:
         cast = _cast(place, offline)

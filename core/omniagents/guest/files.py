@@ -87,9 +87,12 @@ def read(context: Context, arguments: Dict[str, Any]) -> Reply:
     """A regular file's bytes from ``offset``, at most ``limit``; sent in pieces, so any size is bounded here."""
     named, limit = arguments["path"], arguments.get("limit")
     resolved = context.root.resolve(named, arguments.get("outside", False))
+    offset = arguments.get("offset", 0)
     fd = _open_regular(resolved, named)
     try:
-        os.lseek(fd, arguments.get("offset", 0), os.SEEK_SET)
+        if limit is None and os.fstat(fd).st_size - offset > MAX_READ_BYTES:
+            raise _too_large(named)
+        os.lseek(fd, offset, os.SEEK_SET)
         left = limit if limit is not None else MAX_READ_BYTES
         previous = b""
         while left:

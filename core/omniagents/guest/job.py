@@ -17,6 +17,8 @@ __all__ = ["Job"]
 
 # A background command that fails at once is told so in its own result.
 _BACKGROUND_GRACE_SECONDS = 0.3
+# Likewise for what a command leaves behind with a trailing ``&``.
+_LINGER_SECONDS = 0.2
 
 
 class Job:
@@ -47,7 +49,7 @@ class Job:
         self.give_up_at: float | None = None
         self.left_behind: List[int] = []
         self._popen = launched.popen
-        self._started = time.monotonic()
+        self._started = self._ended = time.monotonic()
         timeout = _BACKGROUND_GRACE_SECONDS if self.is_background else arguments.get("timeout")
         self.deadline = None if timeout is None else self._started + float(timeout)
         limit = int(arguments.get("max_output", MAX_PAYLOAD))
@@ -65,6 +67,21 @@ class Job:
     def end(self, status: int) -> None:
         """Its first process has ended, and was waited for."""
         self.status = self._popen.returncode = status
+        self._ended = time.monotonic()
+
+    @property
+    def alive_behind(self) -> List[int]:
+        return sorted(pid for pid in self.left_behind if kernel.is_alive(pid))
+
+    def lingers(self) -> bool:
+        """Whether to wait a little for what was left behind; if so, ``deadline`` says until when.
+
+        It may fail at once, and then what it prints belongs to the answer; or redirect its output, which needs no log.
+        """
+        if self._log is None or self.give_up_at is not None or not (self.outputs or self.alive_behind):
+            return False
+        self.deadline = self._ended + _LINGER_SECONDS
+        return self.deadline > time.monotonic()
 
     def take(self, stream: int, data: bytes) -> None:
         """Keep, or pass on, what was printed; once the call is answered only a log still wants it."""
@@ -96,7 +113,7 @@ class Job:
             "exit_code": _exit_code(self.status),
             "signal": os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None,
             "timed_out": self.timed_out,
-            "background_pids": sorted(pid for pid in self.left_behind if kernel.is_alive(pid)),
+            "background_pids": self.alive_behind,
             "duration": time.monotonic() - self._started,
             "kept": [out.kept, err.kept],
             "total": [out.total, err.total],

@@ -92,8 +92,10 @@ def _directory(root: Root, arguments: Mapping[str, Any]) -> str:
         raise _no_directory(root, named, directory)
     if not os.path.isdir(directory):
         raise GuestFailure(
-            "NOT_A_DIRECTORY", "%s is not a directory; the directory to run in is needed" % display(named),
-            path=named, error_number=errno.ENOTDIR,
+            "NOT_A_DIRECTORY",
+            "%s is not a directory; the directory to run in is needed" % display(named),
+            path=named,
+            error_number=errno.ENOTDIR,
         )
     return directory
 
@@ -203,8 +205,11 @@ def _refusal(error: Exception, command: str | List[str], directory: str, named: 
         return failure_of_os_error(error, named)
     if number == errno.ENOENT:
         return GuestFailure(
-            "FILE_NOT_FOUND", "no program %s in the environment" % program,
-            path=command[0], error_number=number, program=command[0],
+            "FILE_NOT_FOUND",
+            "no program %s in the environment" % program,
+            path=command[0],
+            error_number=number,
+            program=command[0],
         )
     if number == errno.E2BIG:
         return GuestFailure(

@@ -1,7 +1,8 @@
 """Host side of the guest's delivery: the command that starts it and the bytes it reads first.
 
-The command is ``python3 -I -S -c PROGRAM carrier nonce``. ``-I`` and ``-S`` keep planted
-``PYTHON*`` variables, ``sitecustomize`` and modules in the working directory out. The program
+The command is ``python3 -I -S -X utf8 -c PROGRAM carrier nonce``. ``-I`` and ``-S`` keep planted
+``PYTHON*`` variables, ``sitecustomize`` and modules in the working directory out; ``-X utf8`` makes
+names and commands the same bytes as on the host, whatever the environment's locale. The program
 reads a length, a newline and that many bytes (the guest's sources, compressed), and imports
 the server from memory.
 """
@@ -53,7 +54,7 @@ _HOST_ONLY = {"loader.py"}
 
 def command(python: List[str], text: bool, nonce: str) -> List[str]:
     """The argv that starts a guest; ``python`` is the interpreter, ``nonce`` comes back in the preamble."""
-    return [*python, "-I", "-S", "-c", PROGRAM, "text" if text else "raw", nonce]
+    return [*python, "-I", "-S", "-X", "utf8", "-c", PROGRAM, "text" if text else "raw", nonce]
 
 
 @functools.lru_cache(maxsize=2)

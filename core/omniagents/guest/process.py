@@ -144,6 +144,8 @@ class Processes:
             elif job.status is None:
                 job.timed_out = True
                 self._kill(job)
+            else:
+                self._settle(job)
 
     def collect(self) -> None:
         """Take note of the children that have ended."""
@@ -156,8 +158,7 @@ class Processes:
                 job.end(status)
                 ended.append(job)
         self._adopt(ended, sessions)
-        dying = [job for job in self._by_call.values() if job.give_up_at is not None]
-        for job in {*ended, *dying}:
+        for job in [*self._by_call.values()]:
             self._settle(job)
 
     def stop(self) -> None:
@@ -210,13 +211,14 @@ class Processes:
 
     def _settle(self, job: Job) -> None:
         """Answer a call whose process has ended, behind what its pipes still hold."""
-        if not self._is_over(job):
+        if job.is_answered or not self._is_over(job):
             return
-        if not job.is_answered:
-            self._drain(job)
-            if job.waits_for_credit and job.outputs:
-                return
-            self._answer(job)
+        self._drain(job)
+        if job.outputs and job.waits_for_credit:
+            return
+        if job.lingers():
+            return
+        self._answer(job)
 
     def _drain(self, job: Job) -> None:
         for fd in list(job.outputs):
@@ -261,6 +263,12 @@ class Processes:
             job.close_log()
         return 0
 
+    def _ready(self, job: Job, fd: int) -> None:
+        """A pipe can be read, or has ended: that may be what the answer waited for."""
+        self._pump(job, fd)
+        if fd not in job.outputs:
+            self._settle(job)
+
     def _push(self, job: Job) -> None:
         """Write what waits for a process's standard input, as far as its pipe takes it."""
         fd = job.stdin
@@ -295,7 +303,7 @@ class Processes:
 
     def _watch_outputs(self, job: Job) -> None:
         for fd in job.outputs:
-            self._watch(fd, selectors.EVENT_READ, partial(self._pump, job, fd))
+            self._watch(fd, selectors.EVENT_READ, partial(self._ready, job, fd))
 
     def _watch(self, fd: int, events: int, ready: Callable[[], Any]) -> None:
         if fd in self._selector.get_map():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -30,6 +31,9 @@ _MAX_WIDENED_BYTES = 4 << 20  # it is read in the guest itself, which stays smal
 _MAX_CHARACTERS = 200_000
 _CHUNK_FILES = (8, 16, 32, 64)  # small ones first, so that a common word is found at once
 _CHUNK_BYTES = 24 << 10
+# About 100 files and 2 MB: what is searched sooner than two workers are forked.
+_FEW_CHUNKS = 4
+_FEW_BYTES = 2 << 20
 _UNFINISHED_NAMES = 5
 # Hardly meant as plain text, so a second search for it would be wasted time.
 _REGEX_ONLY = re.compile(r"\\[a-zA-Z]|\(\?")
@@ -198,6 +202,13 @@ def _results(
 ) -> Generator[ChunkResult, None, None]:
     count = arguments.get("workers") or worker_count()
     seconds = arguments.get("file_seconds", _FILE_SECONDS)
+    if searcher.query.analysis.is_short and not arguments.get("workers"):
+        first = list(itertools.islice(chunks, _FEW_CHUNKS + 1))
+        quick = _if_quick(context, searcher, first)
+        if quick is not None:
+            yield from quick
+            return
+        chunks = itertools.chain(first, chunks)
     try:
         yield from in_workers(searcher, chunks, count, seconds, stopper(context))
     except CannotFork as error:
@@ -208,6 +219,20 @@ def _results(
             )
             raise GuestFailure("COMMAND_FAILED", message) from error
         yield from _in_process(context, searcher._replace(max_line=_MAX_LINE_IN_PROCESS), chunks)
+
+
+def _if_quick(context: Context, searcher: Searcher, chunks: List[Chunk]) -> List[ChunkResult] | None:
+    """The results of a search so small that forking would take most of its time; None if it is not."""
+    if len(chunks) > _FEW_CHUNKS:
+        return None
+    size = 0
+    for path in itertools.chain.from_iterable(chunk.paths for chunk in chunks):
+        with contextlib.suppress(OSError):  # whoever reads it says so
+            size += os.stat(searcher.base + path).st_size
+        if size > _FEW_BYTES:
+            return None
+    results = list(_in_process(context, searcher._replace(max_line=_MAX_LINE_IN_PROCESS), iter(chunks)))
+    return None if any(result["unfinished"] for result in results) else results
 
 
 def _in_process(context: Context, searcher: Searcher, chunks: Iterator[Chunk]) -> Iterator[ChunkResult]:

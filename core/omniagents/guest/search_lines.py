@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Any, Callable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from .failure import GuestFailure
 from .root import display
 from .search_literals import Analysis, analyse
+from .search_needles import Needles
 
 __all__ = [
     "MAX_LINE",
@@ -32,6 +33,7 @@ __all__ = [
 MAX_LINE = 2_000
 _MAX_PATTERN = 10_000
 _SNIFFED_BYTES = 8_192
+_MOST_FOUND = 8  # texts looked for one by one; for more, one expression is faster
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -69,7 +71,7 @@ class Query:
         self.analysis = analysis
         self._ignores_case = bool(expression.flags & re.IGNORECASE)
         self._literals = self._usable(analysis)
-        self._needles = [self._folded(text).encode() for text in self._literals]
+        self._needles = Needles(self._literals, self._ignores_case) if self._literals else None
         self._locator = self._compiled_locator()
 
     def _folded(self, text: str) -> str:
@@ -91,14 +93,11 @@ class Query:
 
     def may_match(self, content: Any) -> bool:
         """False only if no line of this content (bytes, UTF-8 or nearly so) can match."""
-        if not self._needles:
+        if self._needles is None or self._needles.any_in(content):
             return True
-        if not self._ignores_case:
-            return any(content.find(needle) >= 0 for needle in self._needles)
-        lowered = content.lower()
-        if any(lowered.find(needle) >= 0 for needle in self._needles):
-            return True
-        return not content.isascii() and any(content.find(variant) >= 0 for variant in _CASE_VARIANTS)
+        if not self._ignores_case or content.isascii():
+            return False
+        return any(content.find(variant) >= 0 for variant in _CASE_VARIANTS)
 
     def spans(self, text: str) -> Iterator[Tuple[int, int, int, int]]:
         """Yield ``(line start, line end, match start, match end)`` of every matching line, as offsets in ``text``."""
@@ -119,9 +118,11 @@ class Query:
 
     def _following(self, text: str) -> _Next:
         """A function that gives the first place at or after an offset where a line may match, or -1."""
-        if len(self._literals) == 1 and (not self._ignores_case or text.isascii()):
-            literal, subject = self._folded(self._literals[0]), self._folded(text)
-            return lambda at: subject.find(literal, at)
+        if 0 < len(self._literals) <= _MOST_FOUND and (not self._ignores_case or text.isascii()):
+            literals, subject = [self._folded(literal) for literal in self._literals], self._folded(text)
+            if len(literals) > 1:
+                return _Earliest(subject, literals)
+            return lambda at: subject.find(literals[0], at)
         if self._locator is not None:
             search = self._locator.search
 
@@ -143,6 +144,23 @@ class Query:
             collected.add(span)
         collected.finish()
         return FileHits(collected.lines, collected.matches, more)
+
+
+class _Earliest:
+    """Gives the first place at or after an offset, which never goes back, where one of some texts begins, or -1."""
+
+    def __init__(self, subject: str, literals: Sequence[str]) -> None:
+        self._subject = subject
+        self._next = {literal: subject.find(literal) for literal in literals}
+
+    def __call__(self, at: int) -> int:
+        for literal, place in list(self._next.items()):
+            if place < at:
+                place = self._subject.find(literal, at) if place >= 0 else -1
+                self._next[literal] = place
+            if place < 0:
+                del self._next[literal]
+        return min(self._next.values(), default=-1)
 
 
 class _Collected:

@@ -17,6 +17,7 @@ sre_compile: Any = importlib.import_module("re._compiler" if _IS_PACKAGE else "s
 
 _MAX_LITERALS = 16
 _NEWLINE = 10
+_BOUNDARIES = ("AT_BOUNDARY", "AT_NON_BOUNDARY")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
 
@@ -143,7 +144,8 @@ def _is_short(tree: Any) -> bool:
 
 
 def _sweep(tree: Any, names: List[str]) -> re.Pattern[str] | None:
-    """The pattern for a whole text: dots and sets stop at line ends, and negative assertions are dropped."""
+    """The pattern for a whole text: dots and sets stop at line ends; negative assertions and a word boundary at the
+    beginning are dropped."""
     if "GROUPREF_EXISTS" in names or ("GROUPREF" in names and "ASSERT_NOT" in names):
         return None
     for op, value in _every(tree):
@@ -152,6 +154,9 @@ def _sweep(tree: Any, names: List[str]) -> re.Pattern[str] | None:
         if op.name == "IN" and _crosses_lines(value):
             return None
     _loosen(tree)
+    # Behind it sre would try every character; without it, only those a match can begin with.
+    while tree.data and tree.data[0][0].name == "AT" and tree.data[0][1].name in _BOUNDARIES:
+        del tree.data[0]
     tree.state.flags = (tree.state.flags & ~re.DOTALL) | re.MULTILINE
     compiled: re.Pattern[str] = sre_compile.compile(tree, 0)
     return compiled

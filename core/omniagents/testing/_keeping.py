@@ -73,12 +73,12 @@ class KeepingStateManager(StateManager):
     @staticmethod
     def _fill(kept: _Kept, workspace: Workspace) -> Snapshot:
         workspace.import_(
-            kept.entries, remove=[entry.path for entry in workspace.scan(exclude=[".omniagents/"]).entries]
+            kept.entries, remove=[entry.path for entry in workspace.scan(exclude=[".omniagents/logs/"]).entries]
         )
         return kept.snapshot
 
 
 def _entries(workspace: Workspace) -> tuple[ImportEntry, ...]:
-    scan = workspace.scan(exclude=[".omniagents/"])
+    scan = workspace.scan(exclude=[".omniagents/logs/"])
     paths = [entry.path for entry in scan.entries if entry.kind != "other"]
     return tuple(ImportEntry(entry.info, tuple(entry.chunks)) for entry in workspace.export(paths))

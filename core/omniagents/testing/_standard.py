@@ -13,20 +13,22 @@ class StandardTests:
     """Base of the contracts.
 
     Raises:
-        TypeError: A subclass outside the kit replaces a standard test without ``@pytest.mark.xfail(reason=…)``.
+        TypeError: A subclass replaces a standard test without ``@pytest.mark.xfail(reason=…)``; or, inside the
+            kit, two parts of a contract have a test of one name, so that one of them would never run.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if _is_of_the_kit(cls):
-            return
-        for name in vars(cls):
-            standard = next((base for base in cls.__mro__[1:] if _is_of_the_kit(base) and name in vars(base)), None)
-            if name.startswith("test_") and standard is not None and not _has_reason(vars(cls)[name]):
-                raise TypeError(
-                    f"{cls.__name__}.{name} replaces a standard test of {standard.__name__}; keep it, or mark yours "
-                    "with @pytest.mark.xfail(reason=…) and call super()"
-                )
+        owners: dict[str, type] = {}
+        for base in cls.__mro__:
+            for name in vars(base):
+                if name.startswith("test_"):
+                    hidden_by = owners.setdefault(name, base)
+                    if hidden_by is not base and _is_of_the_kit(base) and not _has_reason(vars(hidden_by)[name]):
+                        raise TypeError(
+                            f"{hidden_by.__name__}.{name} replaces a standard test of {base.__name__}; keep it, or "
+                            "mark yours with @pytest.mark.xfail(reason=…) and call super()"
+                        )
 
 
 def _is_of_the_kit(cls: type) -> bool:

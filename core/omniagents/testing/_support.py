@@ -59,21 +59,13 @@ StateManagerFactory: TypeAlias = Callable[[], StateManager]
 
 
 class BackendTests(StandardTests):
-    """Tests that need backends.
+    """Tests that need backends, made by the fixture ``backend_factory`` of the class, its module or a conftest.
 
     Attributes:
         isolated: Whether the environment is shut off from this machine's files and processes. Both answers are tested.
     """
 
     isolated: ClassVar[bool] = False
-
-    @pytest.fixture
-    def backend_factory(self) -> BackendFactory:
-        """The one fixture a subclass provides."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture named backend_factory: a callable "
-            "(project_id=…, state_manager=…, **options) that returns a backend, not started"
-        )
 
     @pytest.fixture
     def project_id(self) -> str:

@@ -37,9 +37,7 @@ _DEFAULTS = {
 }
 
 #: A time limit; pydantic writes limits on a validated type in its own words, these are JSON schema's.
-Seconds = Annotated[
-    Integer, Field(ge=1, le=3600), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 3600})
-]
+Seconds = Annotated[Integer, Field(ge=1, le=3600), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 3600})]
 
 #: For descriptions.
 RESULT_DESCRIPTION = (

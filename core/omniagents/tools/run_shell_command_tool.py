@@ -28,7 +28,7 @@ class RunShellCommandTool(Tool):
     name = "run_shell_command"
     operation = "run"
     description = (
-        "Run a command with bash (sh where there is no bash) in the workspace: build, test, install, use git. Each call "
+        "Run a command with bash (sh where there is no bash) in the workspace: build, test, install, git. Each call "
         "is a new shell: directory and variables are not kept. Nothing can be typed in: stdin is empty, pagers and "
         "prompts are off. After the timeout everything the call started is killed, and what was printed until then is "
         "shown. Start a server or watcher with background=true, or with a trailing &: the call returns at once with "

@@ -75,7 +75,7 @@ class UVTool(Tool):
     name = "uv"
     operation = "run"
     description = (
-        "Run uv, Python's package and project manager, in the workspace: init, add, remove, sync, lock, run, tree, pip, "
+        "Run uv, Python's package and project manager, in the workspace: init, add, remove, sync, lock, run, pip, "
         "venv, python, tool, build… Give everything behind the word uv, such as 'add requests' or 'run pytest -q'. No "
         "shell: quotes work, but |, &&, $NAME and wildcards do not; for those use run_shell_command. publish, auth and "
         f"self are refused. {RESULT_DESCRIPTION} A failed uv add or remove leaves the project as it was."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
@@ -23,10 +22,6 @@ _KILL_GUEST = "kill -9 $PPID; sleep 300"
 
 class FaultTests(BackendTests):
     """Nothing hangs, nothing is left behind, and the error tells a dead guest from a dead environment."""
-
-    @pytest.fixture(autouse=True)
-    def quiet(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.ERROR, "omniagents")
 
     def test_a_guest_killed_during_a_call_is_an_error_and_the_next_call_works(self, make_backend: MakeBackend) -> None:
         with make_backend() as backend:

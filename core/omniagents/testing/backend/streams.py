@@ -117,7 +117,7 @@ class StreamTests(BackendTests):
         assert b"".join(data for _, data in process.output()) == b"out\n"
         assert (process.wait().timed_out, process.wait().exit_code) == (True, 137)
 
-    def test_a_missing_program_is_file_not_found(self, workspace: Workspace) -> None:
+    def test_a_process_of_a_missing_program_is_file_not_found(self, workspace: Workspace) -> None:
         process = workspace.start_process(["no-such-program"])
         with pytest.raises(FileNotFoundError) as raised:
             _ = process.pid
@@ -125,7 +125,7 @@ class StreamTests(BackendTests):
         with pytest.raises(FileNotFoundError):
             process.wait()
 
-    def test_a_directory_outside_needs_to_be_asked_for(self, workspace: Workspace) -> None:
+    def test_a_process_outside_needs_to_be_asked_for(self, workspace: Workspace) -> None:
         with pytest.raises(PathOutsideWorkspaceError):
             workspace.start_process("pwd", cwd="/").wait()
         assert workspace.start_process("pwd", cwd="/", outside=True).wait().exit_code == 0

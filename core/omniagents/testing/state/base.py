@@ -26,17 +26,9 @@ def make_local_backend(data: Path, project_id: str, **options: Any) -> LocalBack
 
 
 class StateTests(StandardTests):
-    """Tests that need a state manager."""
+    """Tests that need state managers, made by the fixture ``state_manager_factory``."""
 
     detects_conflicts: ClassVar[bool]
-
-    @pytest.fixture
-    def state_manager_factory(self) -> StateManagerFactory:
-        """The one fixture a subclass provides."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture named state_manager_factory: a callable that returns a state "
-            "manager, each time another one on the same storage"
-        )
 
     @pytest.fixture
     def project_id(self) -> str:
