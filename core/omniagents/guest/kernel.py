@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Callable, Dict, List, Set, Tuple
 
 __all__ = [
     "children",
     "descendants",
     "die_with_parent",
+    "end_children",
     "is_alive",
     "kill_tree",
     "process_start",
@@ -23,6 +25,7 @@ __all__ = [
     "sweep",
 ]
 
+_DYING_CHECK_SECONDS = 0.002
 _IS_LINUX = sys.platform == "linux"
 
 # linux/prctl.h
@@ -161,6 +164,22 @@ def kill_tree(*roots: int) -> Set[int]:
             os.killpg(root, signal.SIGKILL)  # where orphans cannot be followed, their group still can
         _signal(root, signal.SIGKILL)
     return stopped
+
+
+def end_children(most_seconds: float) -> None:
+    """Kill and reap every child of this thread, orphans that become its children on the way included.
+
+    Args:
+        most_seconds: When to give up: a setuid program of another user cannot be killed, nor what hangs in the kernel.
+    """
+    end = time.monotonic() + most_seconds
+    while True:
+        living = children()
+        if not living or time.monotonic() > end:
+            return
+        kill_tree(*living)
+        time.sleep(_DYING_CHECK_SECONDS)
+        reap()
 
 
 def _signal(pid: int, number: int) -> None:
