@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendStartError
 from omniagents.guest import kernel
 
 __all__ = ["ChildStream"]
@@ -30,7 +29,7 @@ class ChildStream(ByteStream):
         options: More of those.
 
     Raises:
-        BackendStartError: The program cannot be started.
+        OSError: The program cannot be started.
     """
 
     def __init__(
@@ -54,9 +53,9 @@ class ChildStream(ByteStream):
                 start_new_session=True,
                 **options,
             )
-        except OSError as error:
+        except BaseException:
             self._socket.close()
-            raise BackendStartError(f"the guest's interpreter {argv[0]!r} cannot be started: {error}") from error
+            raise
         finally:
             theirs.close()
         self._errors = b""

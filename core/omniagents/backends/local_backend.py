@@ -13,6 +13,7 @@ from omniagents._ids import encode_project_id
 from omniagents.backends.child_stream import ChildStream
 from omniagents.backends.directory import DirectoryBackend
 from omniagents.connection import ByteStream
+from omniagents.errors import BackendStartError
 from omniagents.presets.base import Preset
 from omniagents.state.base import StateManager
 
@@ -65,4 +66,7 @@ class LocalBackend(DirectoryBackend):
 
     def _open(self, argv: Sequence[str]) -> ByteStream:
         inherited = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("LC_")}
-        return ChildStream(argv, inherited)
+        try:
+            return ChildStream(argv, inherited)
+        except OSError as error:
+            raise BackendStartError(f"the guest's interpreter {argv[0]!r} cannot be started: {error}") from error
