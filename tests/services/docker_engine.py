@@ -54,7 +54,7 @@ _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap"
 
 #: Tag to (Debian release, packages). "" is no Debian at all: busybox alone.
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "python3", "python3-venv", "ripgrep")),
+    "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep")),
     "omniagents-test:busybox": ("", ("busybox-static",)),
     "omniagents-test:python3.9": ("bullseye", ("python3-minimal",)),
 }

@@ -70,6 +70,10 @@ class ExecStream(ByteStream):
             if not self._is_closed:
                 self._is_closed = True
                 self._end()
+                # A blocked reader has been woken by the shutdown, and is waited for here.
+                with contextlib.suppress(OSError):
+                    self._buffered.close()
+                self._socket.close()
 
     def diagnostics(self) -> str:
         return self._errors.decode("utf-8", "replace")
