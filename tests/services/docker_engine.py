@@ -1,11 +1,12 @@
 """A Docker Engine of the tests' own, and the images they need, built from Debian packages.
 
-python tests/services/docker_engine.py start    installs what is missing, starts, builds images, prints the engine's address
+python tests/services/docker_engine.py start    installs what is missing, starts, builds images, prints its address
 python tests/services/docker_engine.py stop     stops what start started; images stay cached
 python tests/services/docker_engine.py address  prints the address if the engine answers, else fails
 
 The engine listens on a unix socket only, with data, state and pid file in a folder of its own:
-``$OMNIAGENTS_SERVICES/docker``, or else ``/var/tmp/omniagents-services/docker``. Nothing is pulled.
+``$OMNIAGENTS_SERVICES/docker``, or else ``/var/tmp/omniagents-services/docker``. Nothing is pulled. After start the
+images to make may be named; ``$OMNIAGENTS_DOCKERD_OPTIONS`` is passed on to dockerd.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,20 +115,13 @@ def ensure_image(image: str) -> None:
 
 
 def _need_commands() -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        import apt
-    finally:
-        sys.path.pop(0)
-    missing = apt.ensure(_COMMANDS)
+    if any(shutil.which(name) is None for name in _COMMANDS):
+        subprocess.run([sys.executable, Path(__file__).with_name("apt.py"), *_COMMANDS], check=True)
+    missing = [name for name in _COMMANDS if shutil.which(name) is None]
     if missing:
-        known = apt.packages_by_command()
-        packages = " ".join(sorted({known[name] for name in missing}))
-        raise RuntimeError(
-            f"{', '.join(missing)} not installed; as root: apt-get install --no-install-recommends {packages}"
-        )
+        raise RuntimeError(f"not installed: {', '.join(missing)}; as root: python tests/services/apt.py")
     if os.geteuid() != 0:
-        raise RuntimeError("a Docker Engine of one's own needs root; as root: python tests/services/docker_engine.py start")
+        raise RuntimeError("a Docker Engine of one's own needs root: python tests/services/docker_engine.py start")
 
 
 def _start_engine() -> None:
@@ -139,6 +133,7 @@ def _start_engine() -> None:
         "--pidfile", str(PID_FILE),
         "--oom-score-adjust", "0",
         *_runtime_options(),
+        *os.environ.get("OMNIAGENTS_DOCKERD_OPTIONS", "").split(),
     ]  # fmt: skip
     PID_FILE.unlink(missing_ok=True)
     with LOG.open("ab") as log:
@@ -149,7 +144,7 @@ def _start_engine() -> None:
 
 
 def _runtime_options() -> list[str]:
-    """A machine may lack a capability, which then no privileged process can be given: take it out of what runc is told."""
+    """Where the machine lacks a capability, no process can be given it: it is taken out of what runc is told."""
     if _bounding_set() & (1 << _CAP_SYS_RESOURCE):
         return []
     RUNTIME.write_text(_RUNTIME, encoding="ascii")
@@ -237,7 +232,7 @@ def _is_dockerd(pid: int) -> bool:
         return False
 
 
-def _wait(is_so, seconds: float, otherwise: str) -> None:  # type: ignore[no-untyped-def]
+def _wait(is_so: Callable[[], bool], seconds: float, otherwise: str) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > end:
@@ -260,8 +255,8 @@ def _locked() -> Iterator[None]:
 
 def main(arguments: list[str]) -> int:
     """Run one of start, stop and address."""
-    if arguments == ["start"]:
-        print(start())
+    if arguments[:1] == ["start"]:
+        print(start(*arguments[1:]))
     elif arguments == ["stop"]:
         stop()
     elif arguments == ["address"]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.services import docker_engine
 
 from omniagents.errors import BackendError, StateError
 from omniagents.testing import BackendFactory
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
-from tests.services import docker_engine
 
 PYTHON_IMAGE = "omniagents-test:python"
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import platformdirs
-
-from omniagents import __version__
-from omniagents._ids import utc_now
 from omniagents.backends.base import Backend
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendStartError, BackendUnavailableError
+from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError
 from omniagents.presets.base import Preset
-from omniagents.state.base import StateManager
+from omniagents.state.base import Snapshot, StateManager
+from omniagents.workspace import Workspace
 from omniagents_docker import holding, naming, waiting
-from omniagents_docker.container import Container, Settings, make_container, open_waiting, start_container
+from omniagents_docker.container import Container, Settings, make_container, open_waiting, settings_for, start_container
 from omniagents_docker.engine import Engine, EngineError
+from omniagents_docker.guarding import Guard
 from omniagents_docker.hardening import HardeningProfile
-from omniagents_docker.images import DEFAULT_IMAGE, PullProgress, ensure_image
+from omniagents_docker.images import PullProgress
 from omniagents_docker.stream import ExecStream
+from omniagents_docker.warm_pool import WarmPool
+from omniagents_docker.watching import watch
 
 __all__ = ["DockerBackend"]
-
-_HOME: Final = "/home/agent"
 
 
 class DockerBackend(Backend):
@@ -43,6 +39,10 @@ class DockerBackend(Backend):
             variables, DOCKER_CONTEXT, the current context).
         python: The interpreter in the image.
         pull_progress: Called with each of the engine's messages while it pulls the image.
+        warm_pool: Where to get a container from that runs already.
+        idle_timeout_seconds: After so long without a call the container goes: as in ``shutdown`` where the state
+            manager keeps snapshots; otherwise the workspace's volume stays. ``start()`` goes on with it.
+        max_age_seconds: The same, so long after the start, whatever is running.
 
     The other arguments are ``Backend``'s.
     """
@@ -57,6 +57,9 @@ class DockerBackend(Backend):
         docker_host: str | None = None,
         python: str = "python3",
         pull_progress: PullProgress | None = None,
+        warm_pool: WarmPool | None = None,
+        idle_timeout_seconds: float | None = None,
+        max_age_seconds: float | None = None,
         preset: Preset | None = None,
         environment: Mapping[str, str] | None = None,
         checkpoint_interval_seconds: float | None = 60.0,
@@ -70,15 +73,103 @@ class DockerBackend(Backend):
             checkpoint_interval_seconds=checkpoint_interval_seconds,
             takeover=takeover,
         )
-        self.image = image or (preset.image if preset is not None else None) or DEFAULT_IMAGE
+        self.image = image
         self.hardening = hardening if hardening is not None else HardeningProfile()
         self.python = (python,)
+        self.idle_timeout_seconds = idle_timeout_seconds
+        self.max_age_seconds = max_age_seconds
         self._docker_host = docker_host
         self._pull_progress = pull_progress
+        self._warm_pool = warm_pool
         self._known_engine: Engine | None = None
+        self._settings: Settings | None = None
         self._container: Container | None = None
         # An interpreter that waits for the guest; only between ``_provision`` and the first ``_open``.
         self._waiting: ExecStream | None = None
+        self._stream: ExecStream | None = None
+        self._guard: Guard | None = None
+        self._is_paused = False
+        self._keeps_volume = False
+
+    @property
+    def workspace(self) -> Workspace:
+        """Files and commands.
+
+        Raises:
+            BackendNotStartedError: Not running, or paused.
+        """
+        if self._is_paused:
+            raise BackendNotStartedError(f"{self}: paused; call resume()")
+        return super().workspace
+
+    @property
+    def last_used(self) -> float:
+        """When something was last asked of the environment, on the monotonic clock; saving does not count."""
+        return self._stream.last_sent if self._stream is not None else time.monotonic()
+
+    def start(self) -> None:
+        """As ``Backend.start``; a paused backend is resumed."""
+        with self._changing:
+            if self._is_paused:
+                self.resume()
+            super().start()
+            if self._guard is None:
+                self._guard = Guard(self)
+
+    def shutdown(self, *, save: bool = True) -> None:
+        """As ``Backend.shutdown``; a paused backend is resumed to be saved."""
+        with self._changing:
+            guard, self._guard = self._guard, None
+            if guard is not None:
+                guard.stop()
+            if self._is_paused and save:
+                self.resume()
+            self._is_paused = False
+            super().shutdown(save=save)
+
+    def checkpoint(self, message: str = "") -> Snapshot | None:
+        """As ``Backend.checkpoint``. Pausing saved everything, so that a paused backend has nothing new to save."""
+        if self._is_paused:
+            return self.snapshot
+        sent = self._stream.last_sent if self._stream is not None else None
+        try:
+            return super().checkpoint(message)
+        finally:
+            # Saving is no use of the environment: it does not keep an idle one.
+            if self._stream is not None and sent is not None:
+                self._stream.last_sent = sent
+
+    def pause(self) -> None:
+        """Save, then freeze every process: no processor time, memory kept. Calls under way do not end well."""
+        with self._changing:
+            if self._is_paused:
+                return
+            self.checkpoint("before a pause")
+            self._is_paused = True
+            try:
+                self._engine().pause(self._running_container().id)
+            except BaseException:
+                self._is_paused = False
+                raise
+
+    def resume(self) -> None:
+        """Let everything go on after ``pause``.
+
+        Raises:
+            EngineError: The container is gone; ``start()`` makes another with the same workspace.
+        """
+        with self._changing:
+            if self._is_paused:
+                self._is_paused = False
+                self._engine().unpause(self._running_container().id)
+
+    def release(self) -> None:
+        """Give the container up without losing anything: ``shutdown()`` where that saves, else the volume stays."""
+        self._keeps_volume = not self.state_manager.keeps_snapshots
+        try:
+            self.shutdown()
+        finally:
+            self._keeps_volume = False
 
     def _provision(self) -> None:
         try:
@@ -88,46 +179,52 @@ class DockerBackend(Backend):
 
     def _open(self, argv: Sequence[str]) -> ByteStream:
         stream, self._waiting = self._waiting, None
-        if stream is not None:
-            waiting.give_program(stream, argv)
-            return stream
-        engine, container = self._engine(), self._container
-        if container is None:
-            raise BackendUnavailableError(f"{self}: its container was removed")
-        try:
-            stream = open_waiting(engine, self._settings(engine), container)
-        except EngineError as error:
-            raise BackendUnavailableError(f"{self}: {self._what_happened(engine, container, error)}") from error
+        if stream is None:
+            stream = self._open_again()
         waiting.give_program(stream, argv)
+        self._stream = stream
+        watch(self._engine(), self._running_container().id, self._silenced)
         return stream
+
+    def _open_again(self) -> ExecStream:
+        engine, container = self._engine(), self._running_container()
+        assert self._settings is not None
+        try:
+            return open_waiting(engine, self._settings, container)
+        except EngineError as error:
+            raise BackendUnavailableError(f"{self}: {_what_happened(engine, container, error)}") from error
+
+    def _silenced(self) -> None:
+        """The engine says that the container was paused: unless by us, whoever waits for an answer is told."""
+        if not self._is_paused and self._stream is not None:
+            self._stream.fail()
+
+    def _running_container(self) -> Container:
+        if self._container is None:
+            raise BackendUnavailableError(f"{self}: its container was removed")
+        return self._container
 
     def _destroy(self) -> None:
         stream, self._waiting = self._waiting, None
-        if stream is not None:
-            stream.close()
         if self._container is not None:
             engine = self._engine()
             engine.remove(self._container.id)
-            engine.remove_volume(self._container.volume)
+            if not self._keeps_volume:
+                engine.remove_volume(self._container.volume)
             self._container = None
+        if stream is not None:
+            stream.close()
 
     def _engine(self) -> Engine:
         if self._known_engine is None:
             self._known_engine = Engine.connect(self._docker_host)
         return self._known_engine
 
-    def _settings(self, engine: Engine) -> Settings:
-        return Settings(
-            image=ensure_image(engine, self.image, self._pull_progress),
-            hardening=self.hardening,
-            workspace=self.workspace_path,
-            home=_HOME,
-            python=tuple(self.python),
-        )
-
     def _find_or_make(self, engine: Engine) -> None:
-        settings = self._settings(engine)
-        found = holding.find(engine, self.project_id, _host(), takeover=self.takeover)
+        settings = self._settings = settings_for(
+            engine, self.image, self.hardening, self.python[0], self._pull_progress, self.preset
+        )
+        found = holding.find(engine, self.project_id, naming.this_host(), takeover=self.takeover)
         if found is not None:
             holding.claim(engine, self.project_id, found)
             self._is_reattached = True
@@ -140,7 +237,26 @@ class DockerBackend(Backend):
         else:
             volume = naming.container_name(self.project_id)
             self._is_reattached = engine.has_volume(volume)
+            if not self._is_reattached and self._take_warm(engine, settings):
+                return
         self._make(engine, settings, volume)
+
+    def _take_warm(self, engine: Engine, settings: Settings) -> bool:
+        """Make a container of the pool the project's; false if there is none for us."""
+        warm = self._warm_pool.take(engine, settings) if self._warm_pool is not None else None
+        if warm is None:
+            return False
+        try:
+            engine.rename(warm.container.id, naming.claim_of(naming.container_name(self.project_id)))
+        except EngineError as error:
+            engine.remove(warm.container.id)
+            engine.remove_volume(warm.container.volume)
+            warm.stream.close()
+            if error.is_conflict:
+                raise holding.lost_race(engine, self.project_id) from error
+            raise
+        self._commit(engine, warm.container, warm.stream)
+        return True
 
     def _reattach(self, engine: Engine, settings: Settings, found: Mapping[str, Any]) -> None:
         container = Container(found["Id"], _volume_of(found))
@@ -150,8 +266,9 @@ class DockerBackend(Backend):
 
     def _make(self, engine: Engine, settings: Settings, volume: str) -> None:
         name = naming.claim_of(naming.container_name(self.project_id))
+        labels = {**naming.labels_of(str(self)), naming.LABEL_PROJECT: self.project_id}
         try:
-            container = make_container(engine, settings, name, volume, self._labels())
+            container = make_container(engine, settings, name, volume, labels)
         except EngineError as error:
             if error.is_conflict:
                 raise holding.lost_race(engine, self.project_id) from error
@@ -175,36 +292,22 @@ class DockerBackend(Backend):
             raise
         self._container, self._waiting = container, stream
 
-    def _labels(self) -> dict[str, str]:
-        return {
-            naming.LABEL: __version__,
-            naming.LABEL_PROJECT: self.project_id,
-            naming.LABEL_OWNER: f"{self} in process {os.getpid()} on {socket.gethostname()}",
-            naming.LABEL_SINCE: utc_now().isoformat(timespec="seconds"),
-            naming.LABEL_HOST: _host(),
-        }
 
-    def _what_happened(self, engine: Engine, container: Container, error: EngineError) -> str:
-        """Why nothing can be started in the container, in words."""
-        try:
-            found = engine.inspect(container.id)
-        except EngineError:
-            return str(error)
-        if found is None:
-            return "its container was removed"
-        state = found["State"]
-        if state.get("Paused"):
-            return "its container is paused; start() resumes it"
-        if not state.get("Running"):
-            memory = ", killed for lack of memory" if state.get("OOMKilled") else ""
-            return f"its container ended with exit code {state.get('ExitCode')}{memory}; start() goes on with its workspace"
+def _what_happened(engine: Engine, container: Container, error: EngineError) -> str:
+    """Why nothing can be started in a container, in words."""
+    try:
+        found = engine.inspect(container.id)
+    except EngineError:
         return str(error)
-
-
-def _host() -> str:
-    """This machine and where its leases are: two processes with the same are kept apart by the lease already."""
-    place = f"{socket.gethostname()}\0{platformdirs.user_data_path('omniagents')}"
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    if found is None:
+        return "its container was removed; start() goes on with its workspace"
+    state = found["State"]
+    if state.get("Paused"):
+        return "its container was paused; start() resumes it"
+    if state.get("Running"):
+        return str(error)
+    memory = ", killed for lack of memory" if state.get("OOMKilled") else ""
+    return f"its container ended with exit code {state.get('ExitCode')}{memory}; start() goes on with its workspace"
 
 
 def _is_as_wanted(container: Mapping[str, Any], settings: Settings) -> bool:
@@ -213,4 +316,4 @@ def _is_as_wanted(container: Mapping[str, Any], settings: Settings) -> bool:
 
 
 def _volume_of(container: Mapping[str, Any]) -> str:
-    return next(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume")
+    return str(next(mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"))

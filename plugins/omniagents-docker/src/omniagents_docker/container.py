@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
 from omniagents.errors import BackendStartError
+from omniagents.presets.base import Preset
 from omniagents_docker import naming, waiting
-from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.ending import end_exec
+from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.hardening import HardeningProfile
-from omniagents_docker.images import Image
+from omniagents_docker.images import DEFAULT_IMAGE, Image, PullProgress, ensure_image
 from omniagents_docker.network import ensure_network
 from omniagents_docker.stream import ExecStream
 
-__all__ = ["Container", "Settings", "make_container", "open_waiting", "start_container"]
+__all__ = ["Container", "Settings", "make_container", "open_waiting", "settings_for", "start_container"]
+
+#: Where the workspace is in a container.
+WORKSPACE: Final = "/workspace"
+
+_HOME: Final = "/home/agent"
 
 # The container's own process: neither root nor the guest's user.
 _IDLE_USER: Final = "65534:65534"
@@ -30,13 +36,14 @@ _NO_PROGRAM: Final = (126, 127)
 _TOO_OLD: Final = 78
 
 _PREPARE: Final = (
-    "import sys\nif sys.version_info<(3,8):\n sys.stdout.write(sys.version.split()[0]);sys.exit(%d)\n"
-    "exec(compile(sys.argv.pop(1),'<inside>','exec'))" % _TOO_OLD
+    "import sys\nif sys.version_info<(3,8):\n sys.stdout.write(sys.version.split()[0]);sys.exit(78)\n"
+    "exec(compile(sys.argv.pop(1),'<inside>','exec'))"
 )
 
 _CURE: Final = (
-    "use an image that has Python 3.8 or newer as `python3` (such as python:3.12-slim or astral/uv:python3.12-bookworm), "
-    "or add it to yours (Debian: `RUN apt-get update && apt-get install -y python3`, Alpine: `RUN apk add python3`)"
+    "use an image that has Python 3.8 or newer as `python3` (such as python:3.12-slim or "
+    "astral/uv:python3.12-bookworm), or add it to yours (Debian: `RUN apt-get update && apt-get install -y python3`, "
+    "Alpine: `RUN apk add python3`)"
 )
 
 
@@ -100,6 +107,25 @@ class Container:
     volume: str
 
 
+def settings_for(
+    engine: Engine,
+    image: str | None,
+    hardening: HardeningProfile | None,
+    python: str,
+    progress: PullProgress | None,
+    preset: Preset | None,
+) -> Settings:
+    """Settings as users give them; the image is the named one, else the preset's or the default, pulled if absent."""
+    name = image or (preset.image if preset is not None else None) or DEFAULT_IMAGE
+    return Settings(
+        image=ensure_image(engine, name, progress),
+        hardening=hardening if hardening is not None else HardeningProfile(),
+        workspace=WORKSPACE,
+        home=_HOME,
+        python=(python,),
+    )
+
+
 def make_container(engine: Engine, settings: Settings, name: str, volume: str, labels: Mapping[str, str]) -> Container:
     """Create a container under ``name``; nothing runs yet.
 
@@ -113,22 +139,29 @@ def make_container(engine: Engine, settings: Settings, name: str, volume: str, l
     if warnings:
         engine.remove(container)
         raise BackendStartError(
-            f"the engine would not honour all settings: {'; '.join(warnings)}; change the engine or the hardening profile"
+            f"the engine does not honour every setting: {'; '.join(warnings)}; change it, or the hardening profile"
         )
     return Container(container, volume)
 
 
 def start_container(engine: Engine, settings: Settings, container: Container) -> ExecStream:
-    """Start it, prepare it from within before anything of the user's runs there, check it, leave an interpreter waiting.
+    """Start it, prepare it before anything of the user's runs there, check it, and leave an interpreter waiting.
 
     Raises:
         BackendStartError: No usable Python, or a setting that is not honoured.
     """
     try:
         engine.start(container.id)
-        _prepare(engine, settings, container)
-        return open_waiting(engine, settings, container)
-    except EngineError as error:
+        # First, to come up while the container is prepared: it runs nothing of the user's, but only waits.
+        stream = open_waiting(engine, settings, container)
+        try:
+            _prepare(engine, settings, container)
+            waiting.load_guest(stream)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+    except (EngineError, OSError) as error:
         raise _start_error(engine, settings, container, error) from error
 
 
@@ -184,7 +217,7 @@ def _check(settings: Settings, status: Mapping[str, str]) -> None:
         raise BackendStartError(f"the engine does not honour these settings: {', '.join(missing)}")
 
 
-def _start_error(engine: Engine, settings: Settings, container: Container, error: EngineError) -> BackendStartError:
+def _start_error(engine: Engine, settings: Settings, container: Container, error: Exception) -> BackendStartError:
     """What is behind an engine's refusal to start a container, or to run something in it."""
     found = engine.inspect(container.id)
     state = found["State"] if found else {}

@@ -12,6 +12,7 @@ import docker
 import docker.errors
 import docker.utils
 import requests
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.context import ContextAPI
 
 from omniagents.errors import BackendError
@@ -21,6 +22,10 @@ __all__ = ["Engine", "EngineError", "ExecResult"]
 
 _REQUEST_SECONDS = 60.0
 _CONFLICT = 409
+
+
+# What is not there needs no removing, and is None to a reader.
+_absent = contextlib.suppress(docker.errors.NotFound)
 
 
 class EngineError(BackendError):
@@ -54,8 +59,9 @@ class Engine:
         client: The SDK's low-level client.
     """
 
-    def __init__(self, client: docker.APIClient) -> None:
+    def __init__(self, client: docker.APIClient, arguments: Mapping[str, Any]) -> None:
         self._client = client
+        self._arguments = arguments
         self.address: str = client.base_url
 
     @classmethod
@@ -68,7 +74,14 @@ class Engine:
         if (host or os.environ.get("DOCKER_HOST", "")).startswith("ssh://"):
             raise EngineError("ssh:// is not supported: forward the engine's socket (ssh -L) and name that")
         with _translated(f"no Docker Engine at {host or os.environ.get('DOCKER_HOST') or 'its default address'}"):
-            return cls(docker.APIClient(**_arguments(host), timeout=_REQUEST_SECONDS, version="auto"))
+            arguments = {**_arguments(host), "timeout": _REQUEST_SECONDS, "version": "auto"}
+            _knock(arguments.get("base_url"))
+            return cls(docker.APIClient(**arguments), arguments)
+
+    def sibling(self) -> Engine:
+        """Another connection to the same engine."""
+        with _translated("the engine does not take another connection"):
+            return Engine(docker.APIClient(**self._arguments), self._arguments)
 
     def info(self) -> dict[str, Any]:
         """What the engine says of itself and its machine."""
@@ -84,7 +97,7 @@ class Engine:
 
     def image(self, name: str) -> dict[str, Any] | None:
         """An image's description; None if the engine does not have it."""
-        with _translated(f"image {name!r} cannot be read"), _absent():
+        with _translated(f"image {name!r} cannot be read"), _absent:
             found: dict[str, Any] = self._client.inspect_image(name)
             return found
         return None
@@ -119,7 +132,7 @@ class Engine:
 
     def remove_network(self, network: str) -> None:
         """Remove a network nobody uses; absent is fine."""
-        with _translated(f"network {network!r} cannot be removed"), _absent():
+        with _translated(f"network {network!r} cannot be removed"), _absent:
             self._client.remove_network(network)
 
     def create(self, name: str, config: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -139,7 +152,7 @@ class Engine:
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         """A container's description, by id or name; None if there is none."""
-        with _translated("the container cannot be read"), _absent():
+        with _translated("the container cannot be read"), _absent:
             found: dict[str, Any] = self._client.inspect_container(container)
             return found
         return None
@@ -157,7 +170,7 @@ class Engine:
 
     def has_volume(self, name: str) -> bool:
         """Whether there is a volume of this name."""
-        with _translated(f"volume {name!r} cannot be read"), _absent():
+        with _translated(f"volume {name!r} cannot be read"), _absent:
             self._client.inspect_volume(name)
             return True
         return False
@@ -169,7 +182,7 @@ class Engine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; absent is fine."""
-        with _translated(f"volume {name!r} cannot be removed"), _absent():
+        with _translated(f"volume {name!r} cannot be removed"), _absent:
             self._client.remove_volume(name, force=True)
 
     def rename(self, container: str, name: str) -> None:
@@ -189,7 +202,7 @@ class Engine:
 
     def remove(self, container: str) -> None:
         """Kill and remove a container in whatever state; absent is fine. Its volumes stay."""
-        with _translated("the container cannot be removed"), _absent():
+        with _translated("the container cannot be removed"), _absent:
             self._client.remove_container(container, force=True)
 
     def events(self, label: str) -> Iterator[Mapping[str, Any]]:
@@ -228,7 +241,7 @@ class Engine:
 
     def is_exec_running(self, exec_id: str) -> bool:
         """Whether a process that was started in a container still runs."""
-        with _translated("a process in the container cannot be read"), _absent():
+        with _translated("a process in the container cannot be read"), _absent:
             return bool(self._client.exec_inspect(exec_id)["Running"])
         return False
 
@@ -240,7 +253,10 @@ class Engine:
 def _arguments(host: str | None) -> dict[str, Any]:
     """Where the engine is, as the docker command finds it."""
     if host is not None:
-        return {"base_url": host, **{key: value for key, value in docker.utils.kwargs_from_env().items() if key == "tls"}}
+        return {
+            "base_url": host,
+            **{key: value for key, value in docker.utils.kwargs_from_env().items() if key == "tls"},
+        }
     if not os.environ.get("DOCKER_HOST"):
         name = os.environ.get("DOCKER_CONTEXT")
         context = ContextAPI.get_context(name)
@@ -251,16 +267,17 @@ def _arguments(host: str | None) -> dict[str, Any]:
     return dict(docker.utils.kwargs_from_env())
 
 
+def _knock(address: str | None) -> None:
+    """Try a unix socket before the SDK does, which leaks its own when it cannot be connected."""
+    if address is None or address.startswith(("unix://", "http+unix://")):
+        with socket.socket(socket.AF_UNIX) as tried:
+            tried.settimeout(_REQUEST_SECONDS)
+            tried.connect("/" + (address or DEFAULT_UNIX_SOCKET).partition("://")[2].lstrip("/"))
+
+
 def _socket_below(attached: Any) -> socket.socket:
     """The socket itself: the SDK hands out a file object over it, or with TLS the socket."""
     return cast("socket.socket", getattr(attached, "_sock", attached))
-
-
-@contextlib.contextmanager
-def _absent() -> Iterator[None]:
-    """What is not there needs no removing, and is None to a reader."""
-    with contextlib.suppress(docker.errors.NotFound):
-        yield
 
 
 @contextlib.contextmanager

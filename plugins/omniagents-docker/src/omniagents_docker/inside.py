@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import sys
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 # linux/rtnetlink.h, linux/netlink.h, linux/fib_rules.h
 _RTM_NEWRULE = 32
@@ -36,7 +36,7 @@ def give_workspace(path: str, uid: int, gid: int) -> None:
     os.chown(path, uid, gid)
 
 
-def gateways() -> List[str]:
+def gateways() -> list[str]:
     """The host's addresses on this network, from /proc/net/route."""
     with open("/proc/net/route") as table:
         rows = [line.split() for line in table.readlines()[1:]]
@@ -44,7 +44,7 @@ def gateways() -> List[str]:
 
 
 def block(networks: Sequence[str]) -> None:
-    """Refuse what is sent to ``networks``: at once, as EACCES; names may still be asked for anywhere but at a gateway."""
+    """Refuse what is sent to ``networks``: at once, as EACCES. Names may be asked for anywhere but at a gateway."""
     rules = [(_PROHIBIT, address, 32, 0) for address in gateways()]
     rules += [(_TO_TABLE, "0.0.0.0", 0, protocol) for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP)]
     for network in networks:
@@ -55,7 +55,7 @@ def block(networks: Sequence[str]) -> None:
             kernel.send(_message(priority, *rule))
             code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
             if code and code != errno.EEXIST:
-                raise OSError(code, "rule for %s/%d: %s" % (rule[1], rule[2], os.strerror(code)))
+                raise OSError(code, f"rule for {rule[1]}/{rule[2]}: {os.strerror(code)}")
 
 
 def _message(priority: int, action: int, address: str, bits: int, protocol: int) -> bytes:
@@ -74,7 +74,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def status_of_first_process() -> Dict[str, str]:
+def status_of_first_process() -> dict[str, str]:
     """Capabilities, seccomp mode and no-new-privileges of the container's first process, as the kernel names them."""
     wanted = ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp", "Uid")
     with open("/proc/1/status") as lines:

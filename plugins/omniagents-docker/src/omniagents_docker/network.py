@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from omniagents import __version__
 from omniagents.errors import BackendStartError
@@ -32,7 +32,7 @@ def ensure_network(engine: Engine) -> None:
         )
 
 
-def _made(engine: Engine) -> list[dict[str, object]]:
+def _made(engine: Engine) -> list[dict[str, Any]]:
     try:
         own = engine.create_network(naming.NETWORK, {_ISOLATED: "false"}, {naming.LABEL: __version__})
     except EngineError as error:
@@ -45,6 +45,6 @@ def _made(engine: Engine) -> list[dict[str, object]]:
     return found
 
 
-def _is_isolated_elsewhere(options: dict[str, object]) -> bool:
+def _is_isolated_elsewhere(options: dict[str, Any]) -> bool:
     """Podman's word for it (netavark)."""
     return options.get("isolate") in ("true", "strict")

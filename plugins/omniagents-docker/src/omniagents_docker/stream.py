@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -43,6 +44,8 @@ class ExecStream(ByteStream):
         self._left = 0
         self._is_stderr = False
         self._errors = b""
+        #: When something was last sent, on the monotonic clock.
+        self.last_sent = time.monotonic()
 
     def read(self) -> bytes:
         while True:
@@ -57,15 +60,20 @@ class ExecStream(ByteStream):
                 return output
 
     def write(self, data: bytes) -> None:
+        self.last_sent = time.monotonic()
         self._socket.sendall(data)
 
     def half_close(self) -> None:
         """The process reads the end of its input; its output still comes."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def close(self) -> None:
+    def fail(self) -> None:
+        """Let the reader find the stream at its end; the process is not looked after."""
         with contextlib.suppress(OSError):  # not connected any more
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.fail()
         with self._closing:
             if not self._is_closed:
                 self._is_closed = True
