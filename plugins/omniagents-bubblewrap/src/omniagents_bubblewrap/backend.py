@@ -128,7 +128,7 @@ class BubblewrapBackend(DirectoryBackend):
                 owner=self.host_user,
                 cgroup=cgroup,
             )
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise BackendStartError(
                 f"{self}: no sandbox could be made: {error}; `omniagents doctor` says what this machine forbids"
             ) from error
@@ -153,7 +153,6 @@ class BubblewrapBackend(DirectoryBackend):
         super()._disconnect(reason)
 
     def _sandbox(self) -> Sandbox:
-        files, directories = view.masked()
         shown = dict.fromkeys([*self._visible, *self._needed])
         return Sandbox(
             workspace=str(self._directory),
@@ -161,8 +160,7 @@ class BubblewrapBackend(DirectoryBackend):
             visible={**{path: path for path in shown}, **view.find_uv()},
             shares_network=self.network == "host",
             limits=self.limits,
-            masked_files=files,
-            masked_directories=directories,
+            masked=view.masked(),
         )
 
     def _variables(self) -> dict[str, str]:
@@ -187,16 +185,16 @@ class BubblewrapBackend(DirectoryBackend):
     def _watch_disk(self) -> None:
         limits = self.limits
         if self._watch is None and (limits.workspace_bytes or limits.workspace_files or limits.host_free_bytes):
-            this = weakref.WeakMethod(self._end_for)
-            self._watch = DiskWatch([str(self._directory), str(self._home)], limits, lambda reason: _tell(this, reason))
+            this = weakref.ref(self)  # the thread must not keep a forgotten backend
+
+            def end(reason: str) -> None:
+                backend = this()
+                if backend is not None:
+                    backend._end_for(reason)
+
+            self._watch = DiskWatch([str(self._directory), str(self._home)], limits, end)
 
     def _end_for(self, reason: str) -> None:
         _log.warning("%s: %s; everything that ran in it was ended", self, reason)
         for stream in list(self._streams):
             stream.end(reason)
-
-
-def _tell(method: weakref.WeakMethod[object], reason: str) -> None:  # type: ignore[type-var]
-    bound = method()
-    if bound is not None:
-        bound(reason)  # type: ignore[operator]

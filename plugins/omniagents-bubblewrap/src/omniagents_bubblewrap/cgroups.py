@@ -68,7 +68,9 @@ class Cgroup:
                 time.sleep(0.005)  # killed processes leave their group a moment later
 
     def _forbid_swap(self, directory: Path, memory_bytes: int) -> None:
-        name, value = ("memory.swap.max", "0") if self.version == 2 else ("memory.memsw.limit_in_bytes", f"{memory_bytes}")
+        name, value = (
+            ("memory.swap.max", "0") if self.version == 2 else ("memory.memsw.limit_in_bytes", f"{memory_bytes}")
+        )
         if (directory / name).exists():  # not there on kernels without swap accounting
             _write(directory / name, value)
 
@@ -114,7 +116,9 @@ def _settings(
         settings.append(("pids", "pids.max", f"{processes}"))
     if cpus is not None:
         quota = max(1000, round(cpus * _PERIOD))
-        settings.append(("cpu", "cpu.max", f"{quota} {_PERIOD}") if version == 2 else ("cpu", "cpu.cfs_quota_us", f"{quota}"))
+        settings.append(
+            ("cpu", "cpu.max", f"{quota} {_PERIOD}") if version == 2 else ("cpu", "cpu.cfs_quota_us", f"{quota}")
+        )
     return settings
 
 

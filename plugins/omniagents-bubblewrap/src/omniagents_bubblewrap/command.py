@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from omniagents_bubblewrap import view
 from omniagents_bubblewrap.limits import Limits
 
 __all__ = ["Descriptors", "Sandbox", "options"]
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -19,17 +21,15 @@ class Sandbox:
         home: Likewise.
         visible: Directories and programs of the host, shown read-only: path in the environment to path on the host.
         shares_network: It has the host's network, not one of its own with nothing in it.
-        masked_files: Hidden behind an empty file each.
-        masked_directories: Likewise.
+        masked: Files that are hidden behind an empty one.
     """
 
     workspace: str
     home: str
     visible: Mapping[str, str] = field(default_factory=dict)
     shares_network: bool = False
-    limits: Limits = Limits()
-    masked_files: Sequence[str] = ()
-    masked_directories: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    masked: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,11 @@ def _system() -> list[str]:
 
 
 def _etc(files: Mapping[str, int]) -> list[str]:
-    words = ["--perms", "0755", "--dir", "/etc"]
-    for path in view.etc_paths():
+    words = []
+    shown = view.etc_directories()
+    for parent in sorted({str(parent) for path in (*shown, *files) for parent in PurePath(path).parents} - {"/"}):
+        words += ["--perms", "0755", "--dir", parent]  # bwrap makes what is missing for its user alone
+    for path in shown:
         words += ["--ro-bind", path, path]
     for path, descriptor in files.items():
         words += ["--perms", "0444", "--file", str(descriptor), path]
@@ -89,10 +92,8 @@ def _etc(files: Mapping[str, int]) -> list[str]:
 
 def _kernel(sandbox: Sandbox) -> list[str]:
     words = ["--proc", "/proc", "--dev", "/dev", *_tmpfs("/dev/shm", sandbox.limits.shared_memory_bytes)]
-    for path in sandbox.masked_files:
+    for path in sandbox.masked:
         words += ["--ro-bind", "/dev/null", path]
-    for path in sandbox.masked_directories:
-        words += ["--tmpfs", path, "--remount-ro", path]
     return words
 
 

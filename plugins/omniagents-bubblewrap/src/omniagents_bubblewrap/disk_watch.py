@@ -103,7 +103,9 @@ class DiskWatch(threading.Thread):
 def over(usage: Usage, limits: Limits) -> str:
     """Which limit is passed; empty if none is."""
     if limits.workspace_bytes is not None and usage.bytes > limits.workspace_bytes:
-        return f"workspace and home take {usage.bytes >> 20} MiB of disk and may take {limits.workspace_bytes >> 20} MiB"
+        return (
+            f"workspace and home take {usage.bytes >> 20} MiB of disk and may take {limits.workspace_bytes >> 20} MiB"
+        )
     if limits.workspace_files is not None and usage.files > limits.workspace_files:
         return f"workspace and home hold {usage.files} files and may hold {limits.workspace_files}"
     return ""

@@ -26,8 +26,8 @@ _INSTALL = {
     "zypper": "sudo zypper install bubblewrap",
     "apk": "sudo apk add bubblewrap",
 }
-_TRY = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
-        "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--uid", "1000", "--gid", "1000", "true")  # fmt: skip
+_NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup")
+_MOUNTS = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
 
 
 def problems() -> list[Problem]:
@@ -36,7 +36,11 @@ def problems() -> list[Problem]:
         return [Problem("no Linux", f"this is {platform.system()}", "use the backend docker")]
     if platform.machine() not in seccomp.MACHINES:
         known = ", ".join(seccomp.MACHINES)
-        return [Problem("no system call filter", f"{platform.machine()}; there is one for {known}", "use the backend docker")]
+        return [
+            Problem(
+                "no system call filter", f"{platform.machine()}; there is one for {known}", "use the backend docker"
+            )
+        ]
     program = shutil.which("bwrap")
     if program is None:
         return [Problem("bwrap is missing", "it is not on PATH", install_command())]
@@ -45,7 +49,7 @@ def problems() -> list[Problem]:
     if version < LOWEST_VERSION:
         lowest = ".".join(map(str, LOWEST_VERSION))
         return [Problem("bwrap is too old", f"{said.stdout.strip()}; {lowest} or newer is needed", install_command())]
-    tried = _answer(program, *_TRY)
+    tried = _answer(program, *_NAMESPACES, *_MOUNTS, "--uid", "1000", "--gid", "1000", "true")
     return [] if tried.returncode == 0 else _explained(tried.stderr.strip()[:500])
 
 
@@ -66,15 +70,20 @@ def _explained(said: str) -> list[Problem]:
         found.append(_setting_problem("user.max_user_namespaces", 0, 15000))
     if not found and _is_in_container():
         cure = (
-            "allow the container user namespaces and mounts (for Docker: --security-opt seccomp=unconfined --security-opt "
-            "apparmor=unconfined --security-opt systempaths=unconfined --cap-add SYS_ADMIN), or use the backend docker"
+            "allow the container user namespaces and mounts (for Docker: --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined --cap-add SYS_ADMIN), "
+            "or use the backend docker"
         )
         found.append(Problem("a container that forbids namespaces", said, cure))
-    return found or [Problem("bwrap cannot make a sandbox", said, "use the backend docker, or ask who runs this machine")]
+    return found or [
+        Problem("bwrap cannot make a sandbox", said, "use the backend docker, or ask who runs this machine")
+    ]
 
 
 def _setting_problem(name: str, value: int, wanted: int) -> Problem:
-    cure = f"sudo sysctl -w {name}={wanted}  # for good: echo {name}={wanted} | sudo tee /etc/sysctl.d/60-omniagents.conf"
+    cure = (
+        f"sudo sysctl -w {name}={wanted}  # for good: echo {name}={wanted} | sudo tee /etc/sysctl.d/60-omniagents.conf"
+    )
     return Problem("user namespaces are off", f"{name} is {value}", cure)
 
 
@@ -95,7 +104,10 @@ def _setting(name: str) -> int | None:
 
 
 def _is_in_container() -> bool:
-    return any(os.path.exists(path) for path in ("/.dockerenv", "/run/.containerenv")) or "KUBERNETES_SERVICE_HOST" in os.environ
+    return (
+        any(os.path.exists(path) for path in ("/.dockerenv", "/run/.containerenv"))
+        or "KUBERNETES_SERVICE_HOST" in os.environ
+    )
 
 
 def _answer(*argv: str) -> subprocess.CompletedProcess[str]:

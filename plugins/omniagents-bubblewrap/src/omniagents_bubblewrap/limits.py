@@ -28,7 +28,8 @@ class Limits:
         open_files: Of each process.
         tmp_bytes: Of /tmp.
         shared_memory_bytes: Of /dev/shm.
-        workspace_bytes: Of workspace and home on disk. Checked every few seconds: over it, everything that runs is ended.
+        workspace_bytes: Of workspace and home on disk. Checked about once a second: over it, and growing, everything
+            that runs is ended.
         workspace_files: Likewise the number of their files and directories.
         host_free_bytes: Likewise, everything that runs is ended when the disk has less left than this.
     """
@@ -105,7 +106,9 @@ def _lower(pid: int, which: int, value: int) -> None:
 def _lower_as(owner: tuple[int, int], pid: int, values: Mapping[str, int]) -> None:
     program = shutil.which("prlimit")
     if program is None:
-        raise FileNotFoundError("prlimit (util-linux) is not installed; root needs it here to limit other users' processes")
+        raise FileNotFoundError(
+            "prlimit (util-linux) is not installed; root needs it here to limit other users' processes"
+        )
     options = [f"--{name.lower()}={value}:{value}" for name, value in values.items()]
     result = subprocess.run(
         [program, f"--pid={pid}", *options],

@@ -8,13 +8,15 @@ import os
 import select
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from omniagents.backends.child_stream import ChildStream
 from omniagents_bubblewrap import seccomp, view
 from omniagents_bubblewrap.cgroups import Cgroup
-from omniagents_bubblewrap.command import Descriptors, Sandbox, options as bwrap_options
+from omniagents_bubblewrap.command import Descriptors, Sandbox
+from omniagents_bubblewrap.command import options as bwrap_options
 from omniagents_bubblewrap.limits import apply_rlimits
 from omniagents_bubblewrap.spawner import Spawner
 
@@ -87,9 +89,11 @@ class SandboxStream(ChildStream):
         pid = start.child_pid()
         if pid is None:
             raise OSError("bwrap ended without a word")
-        if self._cgroup is not None:
-            self._cgroup.add(pid)
-        apply_rlimits(pid, sandbox.limits, self._cgroup, owner)
+        with ThreadPoolExecutor(1) as pool:  # moving waits for a grace period of the kernel
+            moved = pool.submit(self._cgroup.add, pid) if self._cgroup is not None else None
+            apply_rlimits(pid, sandbox.limits, self._cgroup, owner)
+            if moved is not None:
+                moved.result()
         start.release()
 
     def _out_of_memory(self) -> str:
@@ -109,15 +113,15 @@ class _Start:
         self._owner = owner
         self._info, self._told = _pipe(opened)
         self._waiting, self._going = _pipe(opened)
-        files = {**view.accounts(), **(view.network_files() if sandbox.shares_network else {})}
+        files = {**view.etc_files(), **(view.network_files() if sandbox.shares_network else {})}
         self._descriptors = Descriptors(
             seccomp=_memory_file(seccomp.program_of_this_machine(), opened),
-            files={path: _memory_file(os.fsencode(text), opened) for path, text in files.items()},
+            files={path: _memory_file(content, opened) for path, content in files.items()},
             info=self._told.fileno(),
             block=self._waiting.fileno(),
         )
 
-    def __call__(self, argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+    def __call__(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         spawner = Spawner.get()
         try:
             if self._owner == (os.geteuid(), os.getegid()):
@@ -144,22 +148,21 @@ class _Start:
         """Let it run."""
         self._going.write(b"\n")
 
-    def _start(self, sandbox: Sandbox, argv: Sequence[str], options: dict[str, object]) -> subprocess.Popen[bytes]:
+    def _start(self, sandbox: Sandbox, argv: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
         words = bwrap_options(sandbox, self._descriptors)
         with contextlib.ExitStack() as opened:
             # Not as arguments: the first process inside has them too, and they name directories of the host.
             fd = _memory_file(b"".join(os.fsencode(word) + b"\0" for word in words), opened)
-            return subprocess.Popen(
-                [self._program, "--args", str(fd), "--", *argv], pass_fds=(fd, *self._descriptors.all()), **options
-            )  # type: ignore[call-overload,no-any-return]
+            inherited = (fd, *self._descriptors.all())
+            return subprocess.Popen([self._program, "--args", str(fd), "--", *argv], pass_fds=inherited, **options)
 
-    def _start_staged(
-        self, spawner: Spawner, argv: Sequence[str], options: dict[str, object]
-    ) -> subprocess.Popen[bytes]:
+    def _start_staged(self, spawner: Spawner, argv: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
         sandbox = self._sandbox
         with spawner.stage.showing([sandbox.workspace, sandbox.home, *sandbox.visible.values()]) as staged:
             workspace, home, *visible = staged
-            sandbox = replace(sandbox, workspace=workspace, home=home, visible=dict(zip(sandbox.visible, visible, strict=True)))
+            sandbox = replace(
+                sandbox, workspace=workspace, home=home, visible=dict(zip(sandbox.visible, visible, strict=True))
+            )
             user, group = self._owner
             child = self._start(sandbox, argv, {**options, "user": user, "group": group, "extra_groups": []})
             self._told.close()
@@ -174,7 +177,7 @@ class _Start:
 def _pipe(opened: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
     reading, writing = os.pipe()
     return (
-        opened.enter_context(os.fdopen(reading, "rb", buffering=0)),  # type: ignore[return-value]
+        opened.enter_context(os.fdopen(reading, "rb", buffering=0)),
         opened.enter_context(os.fdopen(writing, "wb", buffering=0)),
     )
 

@@ -182,8 +182,5 @@ def _socket() -> Block:
 
 def _socketpair() -> Block:
     return (
-        Block()
-        .load(argument(0))
-        .when_not_equal(_UNIX, Block().finish(errno_action(errno.EAFNOSUPPORT)))
-        .finish(ALLOW)
+        Block().load(argument(0)).when_not_equal(_UNIX, Block().finish(errno_action(errno.EAFNOSUPPORT))).finish(ALLOW)
     )

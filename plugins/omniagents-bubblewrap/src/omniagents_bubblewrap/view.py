@@ -10,8 +10,21 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["HOME", "HOSTNAME", "TOOLS", "USER_ID", "accounts", "check_visible", "etc_paths", "find_python", "find_uv",
-           "masked", "network_files", "search_path", "system_links_and_directories"]  # fmt: skip
+__all__ = [
+    "HOME",
+    "HOSTNAME",
+    "TOOLS",
+    "USER_ID",
+    "check_visible",
+    "etc_directories",
+    "etc_files",
+    "find_python",
+    "find_uv",
+    "masked",
+    "network_files",
+    "search_path",
+    "system_links_and_directories",
+]
 
 USER_ID = 1000
 HOME = "/home/user"
@@ -23,18 +36,28 @@ _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _AT_ROOT = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 # Of /etc only what programs need to run, and no private keys: /etc/ssl/private and /etc/pki/tls/private stay away.
-_ETC = (
-    "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "debian_version", "fonts", "ld.so.cache",
-    "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime", "magic", "magic.mime", "mime.types", "os-release",
-    "perl", "pki/ca-trust", "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols", "services",
-    "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
+# Files are copied: a copy costs a tenth of a mount.
+_ETC_FILES = (
+    "debian_version", "ld.so.cache", "localtime", "magic", "mime.types", "os-release", "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf", "protocols", "services", "ssl/cert.pem", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
-_ETC_PATTERNS = ("java-*", "python3*")
+_ETC_DIRECTORIES = (
+    "alternatives", "crypto-policies", "fonts", "java-*", "pki/ca-trust", "pki/tls/certs", "ssl/certs",
+)  # fmt: skip
+_MOST_COPIED = 1 << 20
 
-_MASKED_FILES = (
-    "kcore", "keys", "key-users", "latency_stats", "timer_list", "timer_stats", "sched_debug", "kallsyms", "modules",
-)  # fmt: skip
-_MASKED_DIRECTORIES = ("acpi", "asound", "scsi")
+# Keys and timers of other processes, which everybody may read, and what only root may, for sandboxes that run as root.
+_MASKED = ("kcore", "key-users", "keys", "latency_stats", "modules", "sched_debug", "timer_list", "timer_stats")
+
+# The host's own say who lives there.
+_MADE_UP = {
+    "/etc/passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:{USER_ID}:{USER_ID}:user:{HOME}:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+    "/etc/group": f"root:x:0:\nuser:x:{USER_ID}:\nnogroup:x:65534:\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+    "/etc/hostname": f"{HOSTNAME}\n",
+    "/etc/hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost {HOSTNAME}\n",
+}
 
 # Of these no part may be shown: kernel interfaces, sockets (a read-only mount does not keep anybody from
 # connecting to one), other users' temporary files, secrets of the system.
@@ -55,39 +78,33 @@ def system_links_and_directories() -> tuple[dict[str, str], list[str]]:
     return links, directories
 
 
-def etc_paths() -> list[str]:
-    """What of /etc is shown: files that everybody may read."""
-    etc = Path("/etc")
-    found = [etc / name for name in _ETC]
-    for pattern in _ETC_PATTERNS:
-        found += sorted(etc.glob(pattern))
-    return [str(path) for path in found if path.exists() and path.stat().st_mode & stat.S_IROTH]
+def etc_directories() -> list[str]:
+    """Directories of /etc that are shown."""
+    found = [path for pattern in _ETC_DIRECTORIES for path in sorted(Path("/etc").glob(pattern))]
+    return [str(path) for path in found if path.is_dir() and path.stat().st_mode & stat.S_IROTH]
 
 
-def masked() -> tuple[list[str], list[str]]:
-    """Files and directories of /proc to hide, as Docker does: the kernel's memory, keys, timers, hardware."""
-    files = [f"/proc/{name}" for name in _MASKED_FILES if os.path.isfile(f"/proc/{name}")]
-    return files, [f"/proc/{name}" for name in _MASKED_DIRECTORIES if os.path.isdir(f"/proc/{name}")]
+def etc_files() -> dict[str, bytes]:
+    """Content of files of /etc: some of the host's that everybody may read, and those that are made up."""
+    found = {}
+    for name in _ETC_FILES:
+        path = Path("/etc", name)
+        if path.is_file() and path.stat().st_mode & stat.S_IROTH and path.stat().st_size <= _MOST_COPIED:
+            found[str(path)] = path.read_bytes()
+    return {**found, **{path: text.encode() for path, text in _MADE_UP.items()}}
 
 
-def accounts() -> dict[str, str]:
-    """Files of /etc that are made up; the host's say who lives there."""
-    return {
-        "/etc/passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:{USER_ID}:{USER_ID}:user:{HOME}:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-        "/etc/group": f"root:x:0:\nuser:x:{USER_ID}:\nnogroup:x:65534:\n",
-        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-        "/etc/hostname": f"{HOSTNAME}\n",
-        "/etc/hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost {HOSTNAME}\n",
-    }
+def masked() -> list[str]:
+    """Files of /proc to hide, as Docker does."""
+    return [f"/proc/{name}" for name in _MASKED if os.path.isfile(f"/proc/{name}")]
 
 
-def network_files() -> dict[str, str]:
+def network_files() -> dict[str, bytes]:
     """The host's resolver and names, for an environment that shares its network."""
     found = {}
     for path in ("/etc/resolv.conf", "/etc/hosts"):
         if os.path.exists(path):  # the first is often a link into /run, which is not shown
-            found[path] = Path(path).read_text(errors="surrogateescape")
+            found[path] = Path(path).read_bytes()
     return found
 
 
