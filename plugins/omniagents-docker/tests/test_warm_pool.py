@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from omniagents.errors import BackendUnavailableError
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
 from omniagents_docker.hardening import HardeningProfile
@@ -69,6 +70,8 @@ def test_the_workspace_of_a_warm_container_outlives_a_crash(
     found = engine.inspect(container_name(project_id))
     assert found is not None
     engine.pause(found["Id"])
+    with pytest.raises(BackendUnavailableError):
+        backend.workspace.run("true")
     backend.start()
     assert backend.workspace.read_bytes("work.txt") == b"unsaved"
 

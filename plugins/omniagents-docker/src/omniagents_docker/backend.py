@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from omniagents.backends.base import Backend
 from omniagents.connection import ByteStream
@@ -13,16 +15,44 @@ from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
 from omniagents.workspace import Workspace
 from omniagents_docker import holding, naming, waiting
-from omniagents_docker.container import Container, Settings, make_container, open_waiting, settings_for, start_container
+from omniagents_docker.container import (
+    WORKSPACE,
+    Container,
+    Settings,
+    make_container,
+    open_waiting,
+    settings_for,
+    start_container,
+)
+from omniagents_docker.ending import kill_user
 from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.guarding import Guard
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import PullProgress
 from omniagents_docker.stream import ExecStream
+from omniagents_docker.volume import has_quota
 from omniagents_docker.warm_pool import WarmPool
 from omniagents_docker.watching import watch
 
 __all__ = ["DockerBackend"]
+
+_log = logging.getLogger("omniagents")
+_T = TypeVar("_T")
+
+# Space that the files of a tree take, in bytes; st_blocks counts 512 bytes each (stat(2)).
+_MEASURE: Final = """\
+import os,sys
+def size(path):
+ total=0
+ try:
+  with os.scandir(path) as entries:
+   for entry in entries:
+    total+=entry.stat(follow_symlinks=False).st_blocks*512
+    if entry.is_dir(follow_symlinks=False):total+=size(entry.path)
+ except OSError:pass
+ return total
+print(size(sys.argv[1]))
+"""
 
 
 class DockerBackend(Backend):
@@ -90,6 +120,8 @@ class DockerBackend(Backend):
         self._guard: Guard | None = None
         self._is_paused = False
         self._keeps_volume = False
+        #: Why commands were killed last; None if they never were.
+        self.last_limit_error: BackendUnavailableError | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -106,6 +138,41 @@ class DockerBackend(Backend):
     def last_used(self) -> float:
         """When something was last asked of the environment, on the monotonic clock; saving does not count."""
         return self._stream.last_sent if self._stream is not None else time.monotonic()
+
+    @property
+    def needs_size_checks(self) -> bool:
+        """Whether the workspace has a size that nothing in the engine enforces."""
+        container = self._container
+        return container is not None and not container.has_quota and self.hardening.workspace_bytes is not None
+
+    def check_size(self) -> None:
+        """Measure the workspace; over its size, kill every command and keep the reason in ``last_limit_error``.
+
+        Raises:
+            BackendError: The environment is gone.
+        """
+        limit, settings = self.hardening.workspace_bytes, self._settings
+        if self._is_paused or limit is None or settings is None:
+            return
+        used = self._measure()
+        if used > limit:
+            reason = f"{self}: the workspace has {used} bytes and may have {limit}; its commands were killed"
+            self.last_limit_error = BackendUnavailableError(reason)
+            _log.warning("%s", reason)
+            kill_user(self._engine(), self._running_container().id, self.python, self.hardening.user)
+
+    def _measure(self) -> int:
+        result = self._uncounted(lambda: self.workspace.run([*self.python, "-I", "-S", "-c", _MEASURE, WORKSPACE]))
+        return int(result.stdout or 0)
+
+    def _uncounted(self, work: Callable[[], _T]) -> _T:
+        """Do something that does not make the environment a used one."""
+        sent = self._stream.last_sent if self._stream is not None else None
+        try:
+            return work()
+        finally:
+            if self._stream is not None and sent is not None:
+                self._stream.last_sent = sent
 
     def start(self) -> None:
         """As ``Backend.start``; a paused backend is resumed."""
@@ -131,13 +198,8 @@ class DockerBackend(Backend):
         """As ``Backend.checkpoint``. Pausing saved everything, so that a paused backend has nothing new to save."""
         if self._is_paused:
             return self.snapshot
-        sent = self._stream.last_sent if self._stream is not None else None
-        try:
-            return super().checkpoint(message)
-        finally:
-            # Saving is no use of the environment: it does not keep an idle one.
-            if self._stream is not None and sent is not None:
-                self._stream.last_sent = sent
+        # Saving is no use of the environment: it does not keep an idle one.
+        return self._uncounted(lambda: super(DockerBackend, self).checkpoint(message))
 
     def pause(self) -> None:
         """Save, then freeze every process: no processor time, memory kept. Calls under way do not end well."""
@@ -172,6 +234,8 @@ class DockerBackend(Backend):
             self._keeps_volume = False
 
     def _provision(self) -> None:
+        # It is found again by its name; a start that fails before that must not take it for its own and remove it.
+        self._container = None
         try:
             self._find_or_make(self._engine())
         except EngineError as error:
@@ -208,12 +272,19 @@ class DockerBackend(Backend):
         stream, self._waiting = self._waiting, None
         if self._container is not None:
             engine = self._engine()
-            engine.remove(self._container.id)
-            if not self._keeps_volume:
-                engine.remove_volume(self._container.volume)
+            if not self._is_taken_over(engine, self._container):
+                engine.remove(self._container.id)
+                if not self._keeps_volume:
+                    engine.remove_volume(self._container.volume)
             self._container = None
         if stream is not None:
             stream.close()
+
+    def _is_taken_over(self, engine: Engine, container: Container) -> bool:
+        """Whether the workspace is in another container now."""
+        name = naming.container_name(self.project_id)
+        found = engine.inspect(name) or engine.inspect(naming.claim_of(name))
+        return found is not None and found["Id"] != container.id
 
     def _engine(self) -> Engine:
         if self._known_engine is None:
@@ -259,7 +330,8 @@ class DockerBackend(Backend):
         return True
 
     def _reattach(self, engine: Engine, settings: Settings, found: Mapping[str, Any]) -> None:
-        container = Container(found["Id"], _volume_of(found))
+        name = _volume_of(found)
+        container = Container(found["Id"], name, has_quota(engine.volume(name) or {}))
         if found["State"].get("Paused"):
             engine.unpause(container.id)
         self._commit(engine, container, open_waiting(engine, settings, container))
@@ -276,9 +348,11 @@ class DockerBackend(Backend):
         try:
             self._commit(engine, container, start_container(engine, settings, container))
         except BaseException:
-            engine.remove(container.id)
-            if not self._is_reattached:
-                engine.remove_volume(volume)
+            # What made the start fail is the error to raise; an engine that went away keeps something for the reaper.
+            with contextlib.suppress(EngineError):
+                engine.remove(container.id)
+                if not self._is_reattached:
+                    engine.remove_volume(volume)
             raise
 
     def _commit(self, engine: Engine, container: Container, stream: ExecStream) -> None:

@@ -19,8 +19,9 @@ from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import DEFAULT_IMAGE, Image, PullProgress, ensure_image
 from omniagents_docker.network import ensure_network
 from omniagents_docker.stream import ExecStream
+from omniagents_docker.volume import make_volume
 
-__all__ = ["Container", "Settings", "make_container", "open_waiting", "settings_for", "start_container"]
+__all__ = ["WORKSPACE", "Container", "Settings", "make_container", "open_waiting", "settings_for", "start_container"]
 
 #: Where the workspace is in a container.
 WORKSPACE: Final = "/workspace"
@@ -101,10 +102,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Container:
-    """A container of ours: its id, and the volume of its workspace."""
+    """A container of ours.
+
+    Attributes:
+        volume: Of its workspace.
+        has_quota: The storage driver keeps the workspace from growing past its size.
+    """
 
     id: str
     volume: str
+    has_quota: bool = False
 
 
 def settings_for(
@@ -135,13 +142,14 @@ def make_container(engine: Engine, settings: Settings, name: str, volume: str, l
     """
     if settings.hardening.network == "bridge":
         ensure_network(engine)
+    has_quota = make_volume(engine, volume, settings.hardening.workspace_bytes, labels)
     container, warnings = engine.create(name, settings.config(volume, labels))
     if warnings:
         engine.remove(container)
         raise BackendStartError(
             f"the engine does not honour every setting: {'; '.join(warnings)}; change it, or the hardening profile"
         )
-    return Container(container, volume)
+    return Container(container, volume, has_quota)
 
 
 def start_container(engine: Engine, settings: Settings, container: Container) -> ExecStream:

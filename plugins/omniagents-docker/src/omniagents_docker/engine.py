@@ -168,12 +168,16 @@ class Engine:
         with _translated("volumes cannot be listed"):
             return list(self._client.volumes(filters={"label": label}).get("Volumes") or [])
 
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """A volume's description; None if there is none."""
+        with _translated(f"volume {name!r} cannot be read"), _absent:
+            found: dict[str, Any] = self._client.inspect_volume(name)
+            return found
+        return None
+
     def has_volume(self, name: str) -> bool:
         """Whether there is a volume of this name."""
-        with _translated(f"volume {name!r} cannot be read"), _absent:
-            self._client.inspect_volume(name)
-            return True
-        return False
+        return self.volume(name) is not None
 
     def create_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
         """Make a volume of the local driver."""

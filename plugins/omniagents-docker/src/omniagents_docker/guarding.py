@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from omniagents.errors import BackendError, StateError
+from omniagents.errors import BackendError, StateError, WorkspaceError
 
 if TYPE_CHECKING:
     from omniagents_docker.backend import DockerBackend
@@ -27,6 +27,10 @@ class Guard(threading.Thread):
         super().__init__(daemon=True, name="omniagents-docker-guard")
         self._backend = weakref.ref(backend)
         self._since = time.monotonic()
+        # None where nothing is to be measured.
+        self._next_check: float | None = None
+        if backend.needs_size_checks:
+            self._next_check = self._since + backend.hardening.quota_check_seconds
         self._stopping = threading.Event()
         self.start()
 
@@ -39,23 +43,41 @@ class Guard(threading.Thread):
             backend = self._backend()
             if backend is None or self._stopping.is_set():
                 return
+            if self._next_check is not None and time.monotonic() >= self._next_check:
+                self._check_size(backend)
+                self._next_check = time.monotonic() + backend.hardening.quota_check_seconds
             left = self._seconds_left(backend)
             if left is None:
                 return
-            if left <= 0 and self._release(backend):
+            if left <= 0 and self._is_due(backend) and self._release(backend):
                 return
             del backend
             self._stopping.wait(min(max(left, 0.05), _LONGEST_LOOK_SECONDS))
 
+    def _check_size(self, backend: DockerBackend) -> None:
+        try:
+            backend.check_size()
+        except (BackendError, WorkspaceError) as error:
+            _log.info("%s: the size of its workspace could not be checked: %s", backend, error)
+
     def _seconds_left(self, backend: DockerBackend) -> float | None:
         """Until the first limit; None without any."""
-        now = time.monotonic()
-        left = []
+        limits = self._limits(backend)
+        if self._next_check is not None:
+            limits.append(self._next_check)
+        return min(limits) - time.monotonic() if limits else None
+
+    def _is_due(self, backend: DockerBackend) -> bool:
+        return any(limit <= time.monotonic() for limit in self._limits(backend))
+
+    def _limits(self, backend: DockerBackend) -> list[float]:
+        """When the backend has to be released."""
+        limits = []
         if backend.max_age_seconds is not None:
-            left.append(self._since + backend.max_age_seconds - now)
+            limits.append(self._since + backend.max_age_seconds)
         if backend.idle_timeout_seconds is not None:
-            left.append(backend.last_used + backend.idle_timeout_seconds - now)
-        return min(left) if left else None
+            limits.append(backend.last_used + backend.idle_timeout_seconds)
+        return limits
 
     def _release(self, backend: DockerBackend) -> bool:
         try:
