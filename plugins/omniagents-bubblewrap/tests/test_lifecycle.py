@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def test_a_session_outlives_the_thread_that_started_it(make) -> None:
 
 def test_a_forked_process_starts_sandboxes_of_its_own(make) -> None:
     with make("parent's"):
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: what a host may do all the same
+            child = os.fork()
         if not child:
             code = 1
             try:
@@ -91,8 +94,22 @@ def test_a_shut_down_session_leaves_nothing_on_disk_or_in_the_groups(make) -> No
     assert [*Path("/sys/fs/cgroup").rglob(f"omniagents-{os.getpid()}-*")] == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root")
+@pytest.mark.platform
+def test_a_workspace_that_root_owns_is_worth_a_warning(make, tmp_path, caplog) -> None:
+    with make("p", workspace_dir=tmp_path) as backend:
+        assert backend.host_user == (0, 0)
+        assert backend.workspace.run("id -u").stdout == b"1000\n"
+    assert caplog.messages == [
+        f"processes of project 'p' run as root outside of their namespaces: root owns {tmp_path}; give it to another user "
+        "(chown) for a second wall"
+    ]
+
+
 def test_a_directory_of_the_users_is_used_and_kept(make, tmp_path) -> None:
     (tmp_path / "mine").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "mine", 1001, 1001)
     (tmp_path / "mine" / "a.txt").write_bytes(b"before")
     backend = make(workspace_dir=tmp_path / "mine")
     with backend:

@@ -8,6 +8,7 @@ owner of their workspace, and a workspace that root makes belongs to a user that
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ from omniagents._ids import encode_project_id
 from omniagents_bubblewrap.spawner import Spawner
 
 __all__ = ["settle"]
+
+_log = logging.getLogger("omniagents")
 
 # systemd's docs/UIDS-GIDS.md lists 1879048192 to 2147352575 as used by nobody.
 _FIRST = 1879048192
@@ -31,12 +34,20 @@ def settle(project_id: str, workspace: Path, home: Path, *, is_ours: bool) -> tu
     found = workspace.stat()
     is_other = os.geteuid() == 0 and found.st_uid != 0 and _can_stage(workspace)
     owner = (found.st_uid, found.st_gid or _NOBODY) if is_other else ours
+    if owner[0] == 0:
+        _log.warning("processes of project %r run as root outside of their namespaces: %s", project_id, _why(workspace))
     if home.exists() and home.stat().st_uid != owner[0]:
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if is_other:
         os.chown(home, *owner)
     return owner
+
+
+def _why(workspace: Path) -> str:
+    if workspace.stat().st_uid == 0:
+        return f"root owns {workspace}; give it to another user (chown) for a second wall"
+    return "this process may not mount, so it cannot show root's directories to another user"
 
 
 def _user_of(project_id: str) -> tuple[int, int]:
