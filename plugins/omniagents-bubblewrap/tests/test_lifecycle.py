@@ -101,8 +101,8 @@ def test_a_workspace_that_root_owns_is_worth_a_warning(make, tmp_path, caplog) -
         assert backend.host_user == (0, 0)
         assert backend.workspace.run("id -u").stdout == b"1000\n"
     assert caplog.messages == [
-        f"processes of project 'p' run as root outside of their namespaces: root owns {tmp_path}; give it to another user "
-        "(chown) for a second wall"
+        f"processes of project 'p' run as root outside of their namespaces: root owns {tmp_path}; "
+        "give it to another user (chown) for a second wall"
     ]
 
 

@@ -177,7 +177,8 @@ def find_python() -> tuple[str, list[str]]:
 
 def find_uv() -> Mapping[str, str]:
     """The host's uv, by the path it gets in an environment; empty if there is none or it is in /usr anyway."""
-    found = shutil.which("uv")
+    # Beside our interpreter too, where pip puts it: an environment need not be activated.
+    found = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
     path = os.path.realpath(found) if found else ""
     if not path or _is_within(path, "/usr"):
         return {}
