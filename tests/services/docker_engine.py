@@ -6,7 +6,7 @@ python tests/services/docker_engine.py address  prints the address if the engine
 
 The engine listens on a unix socket only, with data, state and pid file in a folder of its own:
 ``$OMNIAGENTS_SERVICES/docker``, or else ``/var/tmp/omniagents-services/docker``. Nothing is pulled. After start the
-images to make may be named; ``$OMNIAGENTS_DOCKERD_OPTIONS`` is passed on to dockerd.
+images to make may be named. A second engine needs another folder and network namespace (``unshare --net``).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap"
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep")),
     "omniagents-test:busybox": ("", ("busybox-static",)),
-    "omniagents-test:python3.9": ("bullseye", ("python3-minimal",)),
+    "omniagents-test:python3.9": ("bullseye", ("python3",)),
 }
 
 
@@ -133,7 +133,6 @@ def _start_engine() -> None:
         "--pidfile", str(PID_FILE),
         "--oom-score-adjust", "0",
         *_runtime_options(),
-        *os.environ.get("OMNIAGENTS_DOCKERD_OPTIONS", "").split(),
     ]  # fmt: skip
     PID_FILE.unlink(missing_ok=True)
     with LOG.open("ab") as log:

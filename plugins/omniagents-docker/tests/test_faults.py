@@ -173,11 +173,7 @@ def second_engine(engine_address: str) -> Iterator[Callable[[str], str]]:
     folder = Path(tempfile.mkdtemp(prefix="engine-"))
     (folder / "docker").mkdir()
     (folder / "docker/images").symlink_to(docker_engine.CACHE)
-    environment = {
-        **os.environ,
-        "OMNIAGENTS_SERVICES": str(folder),
-        "OMNIAGENTS_DOCKERD_OPTIONS": "--bridge=none --iptables=false",
-    }
+    environment = {**os.environ, "OMNIAGENTS_SERVICES": str(folder)}
 
     def order(word: str) -> str:
         command = [

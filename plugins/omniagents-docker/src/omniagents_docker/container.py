@@ -202,6 +202,11 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
         )
     if result.exit_code in _NO_PROGRAM:
         raise _no_python(settings)
+    if "ModuleNotFoundError" in result.output:
+        missing = result.output.strip().splitlines()[-1]
+        raise BackendStartError(
+            f"image {settings.image.name!r} has only a part of Python's standard library ({missing}); {_CURE}"
+        )
     if result.exit_code:
         raise BackendStartError(
             f"the container of image {settings.image.name!r} could not be prepared: {result.output.strip()[-2000:]}"
