@@ -29,6 +29,7 @@ from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.guarding import Guard
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import PullProgress
+from omniagents_docker.reaper import Orphan, reap
 from omniagents_docker.stream import ExecStream
 from omniagents_docker.volume import has_quota
 from omniagents_docker.warm_pool import WarmPool
@@ -122,6 +123,11 @@ class DockerBackend(Backend):
         self._keeps_volume = False
         #: Why commands were killed last; None if they never were.
         self.last_limit_error: BackendUnavailableError | None = None
+
+    @classmethod
+    def reap(cls, *, dry_run: bool = True) -> list[Orphan]:
+        """Remove what no living process owns, at the engine that the docker command would use; see ``reaper.reap``."""
+        return reap(Engine.connect(), dry_run=dry_run)
 
     @property
     def workspace(self) -> Workspace:
@@ -287,6 +293,9 @@ class DockerBackend(Backend):
         return found is not None and found["Id"] != container.id
 
     def _engine(self) -> Engine:
+        pool = self._warm_pool
+        if self._known_engine is None and pool is not None and pool.docker_host == self._docker_host:
+            self._known_engine = pool.engine
         if self._known_engine is None:
             self._known_engine = Engine.connect(self._docker_host)
         return self._known_engine
@@ -318,15 +327,12 @@ class DockerBackend(Backend):
         if warm is None:
             return False
         try:
-            engine.rename(warm.container.id, naming.claim_of(naming.container_name(self.project_id)))
-        except EngineError as error:
-            engine.remove(warm.container.id)
-            engine.remove_volume(warm.container.volume)
-            warm.stream.close()
-            if error.is_conflict:
-                raise holding.lost_race(engine, self.project_id) from error
+            self._commit(engine, warm.container, warm.stream)
+        except BaseException:
+            with contextlib.suppress(EngineError):
+                engine.remove(warm.container.id)
+                engine.remove_volume(warm.container.volume)
             raise
-        self._commit(engine, warm.container, warm.stream)
         return True
 
     def _reattach(self, engine: Engine, settings: Settings, found: Mapping[str, Any]) -> None:

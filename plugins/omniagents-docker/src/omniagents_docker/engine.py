@@ -80,24 +80,24 @@ class Engine:
 
     def sibling(self) -> Engine:
         """Another connection to the same engine."""
-        with _translated("the engine does not take another connection"):
+        with self._asking("the engine does not take another connection"):
             return Engine(docker.APIClient(**self._arguments), self._arguments)
 
     def info(self) -> dict[str, Any]:
         """What the engine says of itself and its machine."""
-        with _translated("the engine's state cannot be read"):
+        with self._asking("the engine's state cannot be read"):
             found: dict[str, Any] = self._client.info()
             return found
 
     def version(self) -> dict[str, Any]:
         """Versions of the engine and its parts."""
-        with _translated("the engine's version cannot be read"):
+        with self._asking("the engine's version cannot be read"):
             found: dict[str, Any] = self._client.version()
             return found
 
     def image(self, name: str) -> dict[str, Any] | None:
         """An image's description; None if the engine does not have it."""
-        with _translated(f"image {name!r} cannot be read"), _absent:
+        with self._asking(f"image {name!r} cannot be read"), _absent:
             found: dict[str, Any] = self._client.inspect_image(name)
             return found
         return None
@@ -109,7 +109,7 @@ class Engine:
             EngineError: It cannot be pulled.
         """
         repository, tag = docker.utils.parse_repository_tag(name)
-        with _translated(f"image {name!r} cannot be pulled"):
+        with self._asking(f"image {name!r} cannot be pulled"):
             for message in self._client.pull(repository, tag=tag or "latest", stream=True, decode=True):
                 if "error" in message:
                     raise EngineError(f"image {name!r} cannot be pulled: {message['error']}")
@@ -117,14 +117,14 @@ class Engine:
 
     def networks(self, name: str) -> list[dict[str, Any]]:
         """Networks of exactly this name, the oldest first."""
-        with _translated("networks cannot be listed"):
+        with self._asking("networks cannot be listed"):
             found = self._client.networks(names=[name])
         exact = [network for network in found if network["Name"] == name]
         return sorted(exact, key=lambda network: (network["Created"], network["Id"]))
 
     def create_network(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> str:
         """Make a bridge network; returns its id."""
-        with _translated(f"network {name!r} cannot be created"):
+        with self._asking(f"network {name!r} cannot be created"):
             made = self._client.create_network(
                 name, driver="bridge", options=dict(options), labels=dict(labels), check_duplicate=True
             )
@@ -132,7 +132,7 @@ class Engine:
 
     def remove_network(self, network: str) -> None:
         """Remove a network nobody uses; absent is fine."""
-        with _translated(f"network {network!r} cannot be removed"), _absent:
+        with self._asking(f"network {network!r} cannot be removed"), _absent:
             self._client.remove_network(network)
 
     def create(self, name: str, config: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -141,36 +141,36 @@ class Engine:
         Raises:
             EngineError: Refused; ``is_conflict`` where the name is taken.
         """
-        with _translated("the container cannot be created"):
+        with self._asking("the container cannot be created"):
             made = self._client.create_container_from_config(dict(config), name)
             return str(made["Id"]), list(made.get("Warnings") or [])
 
     def start(self, container: str) -> None:
         """Start a created or stopped container."""
-        with _translated("the container cannot be started"):
+        with self._asking("the container cannot be started"):
             self._client.start(container)
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         """A container's description, by id or name; None if there is none."""
-        with _translated("the container cannot be read"), _absent:
+        with self._asking("the container cannot be read"), _absent:
             found: dict[str, Any] = self._client.inspect_container(container)
             return found
         return None
 
     def containers(self, label: str) -> list[dict[str, Any]]:
         """All containers with a label, or a ``label=value``, running or not."""
-        with _translated("containers cannot be listed"):
+        with self._asking("containers cannot be listed"):
             found: list[dict[str, Any]] = self._client.containers(all=True, filters={"label": label})
             return found
 
     def volumes(self, label: str) -> list[dict[str, Any]]:
         """All volumes with a label."""
-        with _translated("volumes cannot be listed"):
+        with self._asking("volumes cannot be listed"):
             return list(self._client.volumes(filters={"label": label}).get("Volumes") or [])
 
     def volume(self, name: str) -> dict[str, Any] | None:
         """A volume's description; None if there is none."""
-        with _translated(f"volume {name!r} cannot be read"), _absent:
+        with self._asking(f"volume {name!r} cannot be read"), _absent:
             found: dict[str, Any] = self._client.inspect_volume(name)
             return found
         return None
@@ -181,37 +181,37 @@ class Engine:
 
     def create_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
         """Make a volume of the local driver."""
-        with _translated("the workspace's volume cannot be created"):
+        with self._asking("the workspace's volume cannot be created"):
             self._client.create_volume(name, driver="local", labels=dict(labels), driver_opts=dict(options) or None)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; absent is fine."""
-        with _translated(f"volume {name!r} cannot be removed"), _absent:
+        with self._asking(f"volume {name!r} cannot be removed"), _absent:
             self._client.remove_volume(name, force=True)
 
     def rename(self, container: str, name: str) -> None:
         """Give a container another name; one that is taken is a conflict."""
-        with _translated("the container cannot be renamed"):
+        with self._asking("the container cannot be renamed"):
             self._client.rename(container, name)
 
     def pause(self, container: str) -> None:
         """Freeze every process of a container."""
-        with _translated("the container cannot be paused"):
+        with self._asking("the container cannot be paused"):
             self._client.pause(container)
 
     def unpause(self, container: str) -> None:
         """Let a frozen container go on."""
-        with _translated("the container cannot be resumed"):
+        with self._asking("the container cannot be resumed"):
             self._client.unpause(container)
 
     def remove(self, container: str) -> None:
         """Kill and remove a container in whatever state; absent is fine. Its volumes stay."""
-        with _translated("the container cannot be removed"), _absent:
+        with self._asking("the container cannot be removed"), _absent:
             self._client.remove_container(container, force=True)
 
     def events(self, label: str) -> Iterator[Mapping[str, Any]]:
         """What happens to containers with a label, from now on and without end."""
-        with _translated("events cannot be read"):
+        with self._asking("events cannot be read"):
             yield from self._client.events(decode=True, filters={"type": "container", "label": label})
 
     def run(
@@ -219,7 +219,7 @@ class Engine:
     ) -> ExecResult:
         """Run a short command in a container and wait for it."""
         environment = None if path is None else [f"PATH={path}"]
-        with _translated("a command cannot be run in the container"):
+        with self._asking("a command cannot be run in the container"):
             made = self._client.exec_create(
                 container, list(argv), user=user, environment=environment, privileged=privileged, workdir="/"
             )
@@ -236,7 +236,7 @@ class Engine:
         Raises:
             EngineError: The container is gone, stopped or paused, or the engine does not answer.
         """
-        with _translated("a process cannot be started in the container"):
+        with self._asking("a process cannot be started in the container"):
             made = self._client.exec_create(container, list(argv), user=user, stdin=True, workdir="/")
             exec_id = str(made["Id"])
             attached = self._client.exec_start(exec_id, socket=True)
@@ -245,13 +245,19 @@ class Engine:
 
     def is_exec_running(self, exec_id: str) -> bool:
         """Whether a process that was started in a container still runs."""
-        with _translated("a process in the container cannot be read"), _absent:
+        with self._asking("a process in the container cannot be read"), _absent:
             return bool(self._client.exec_inspect(exec_id)["Running"])
         return False
 
     def close(self) -> None:
         """Give up connections that are idle."""
         self._client.close()
+
+    @contextlib.contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        with _translated(what):
+            _knock(self._arguments.get("base_url"))
+            yield
 
 
 def _arguments(host: str | None) -> dict[str, Any]:

@@ -63,6 +63,16 @@ class ExecStream(ByteStream):
         self.last_sent = time.monotonic()
         self._socket.sendall(data)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process, from which nothing was read yet, has ended; asks nobody."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):
+            return True
+
     def half_close(self) -> None:
         """The process reads the end of its input; its output still comes."""
         self._socket.shutdown(socket.SHUT_WR)

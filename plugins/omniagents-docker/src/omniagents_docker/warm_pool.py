@@ -25,6 +25,7 @@ _log = logging.getLogger("omniagents")
 
 # After a container could not be made; the engine may be out of something for a while.
 _RETRY_SECONDS: Final = 5.0
+_POLITE_SECONDS: Final = 0.2
 
 
 class WarmContainer:
@@ -61,14 +62,20 @@ class WarmPool:
         if size < 1:
             raise ValueError(f"size is at least 1, not {size}")
         self.size = size
+        self.docker_host = docker_host
         self._engine = Engine.connect(docker_host)
         self._settings = settings_for(self._engine, image, hardening, python, pull_progress, preset)
         self._id = secrets.token_hex(4)
         self._ready: collections.deque[WarmContainer] = collections.deque()
         self._changed = threading.Condition()
-        self._is_closed = False
+        self._is_closed = self._has_been_full = False
         self._filler = threading.Thread(target=self._fill, daemon=True, name="omniagents-warm-pool")
         self._filler.start()
+
+    @property
+    def engine(self) -> Engine:
+        """Where the containers are."""
+        return self._engine
 
     @property
     def ready(self) -> int:
@@ -90,8 +97,7 @@ class WarmPool:
                     return None
                 warm = self._ready.popleft()
                 self._changed.notify_all()
-            found = engine.inspect(warm.container.id)
-            if found is not None and found["State"]["Running"]:
+            if not warm.stream.has_ended:
                 return warm
             self._discard(warm)
 
@@ -116,6 +122,8 @@ class WarmPool:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed or len(self._ready) < self.size)
+                # Whoever has just taken one is still starting, and goes first.
+                self._changed.wait_for(lambda: self._is_closed, _POLITE_SECONDS if self._has_been_full else 0)
                 if self._is_closed:
                     return
             try:
@@ -127,6 +135,7 @@ class WarmPool:
                 continue
             with self._changed:
                 self._ready.append(warm)
+                self._has_been_full = self._has_been_full or len(self._ready) >= self.size
                 self._changed.notify_all()
 
     def _make(self) -> WarmContainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
@@ -31,9 +32,9 @@ class _Watcher(threading.Thread):
     _running: ClassVar[dict[str, _Watcher]] = {}
     _starting: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__(daemon=True, name="omniagents-docker-events")
-        self._address = address
+        self._engine = engine
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
 
     @classmethod
@@ -42,13 +43,9 @@ class _Watcher(threading.Thread):
         with cls._starting:
             watcher = cls._running.get(engine.address)
             if watcher is None or not watcher.is_alive():
-                watcher = cls._running[engine.address] = cls(engine.address)
-                watcher.start_on(engine.sibling())
+                watcher = cls._running[engine.address] = cls(engine)
+                watcher.start()
             return watcher
-
-    def start_on(self, engine: Engine) -> None:
-        self._engine = engine
-        self.start()
 
     def add(self, container: str, listener: Listener) -> None:
         self._listeners = {key: kept for key, kept in self._listeners.items() if kept() is not None}
@@ -56,13 +53,13 @@ class _Watcher(threading.Thread):
 
     def run(self) -> None:
         try:
-            for event in self._engine.events(naming.LABEL):
-                if event.get("Action") in _SILENCING:
-                    self._tell(str(event.get("id") or event.get("Actor", {}).get("ID")))
+            # A connection of its own: this one never ends.
+            with contextlib.closing(self._engine.sibling()) as engine:
+                for event in engine.events(naming.LABEL):
+                    if event.get("Action") in _SILENCING:
+                        self._tell(str(event.get("id") or event.get("Actor", {}).get("ID")))
         except EngineError as error:
-            _log.info("no more events from the engine at %s: %s", self._address, error)
-        finally:
-            self._engine.close()
+            _log.info("no more events from the engine at %s: %s", self._engine.address, error)
 
     def _tell(self, container: str) -> None:
         kept = self._listeners.get(container)
