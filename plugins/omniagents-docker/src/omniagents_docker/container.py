@@ -187,6 +187,7 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
     hardening = settings.hardening
     wanted = {
         "workspace": settings.workspace,
+        "home": settings.home,
         "uid": hardening.uid,
         "gid": hardening.gid,
         "has_network": hardening.network == "bridge",

@@ -54,7 +54,8 @@ class HardeningProfile:
         shm_bytes: Size of ``/dev/shm``, in memory.
         network: ``"bridge"`` reaches the internet, but no other container; ``"none"`` has the loopback interface only.
         blocked_networks: IPv4 networks that nothing can be sent to, except name queries (port 53). The host's
-            gateway address is always blocked, name queries included. IPv6 is off.
+            gateway address and other containers are always blocked, name queries included, unless the engine makes
+            that address the name server (Podman does). IPv6 is off.
         dns: Name servers instead of the engine's own choice. One inside a blocked network is reachable.
         oci_runtime: Name of a runtime the engine knows, such as ``"runsc"`` (gVisor); None for its default.
     """
@@ -144,6 +145,7 @@ class HardeningProfile:
         return [{"Name": name, "Soft": value, "Hard": value} for name, value in limits.items()]
 
     def _tmpfs(self, home: str) -> dict[str, str]:
-        owner = f"rw,exec,nosuid,nodev,uid={self.uid},gid={self.gid}"
+        # Whose home it is, is set from within: Podman knows no uid= here.
+        own = f"rw,exec,nosuid,nodev,mode=700,size={self.home_bytes}"
         shared = f"rw,exec,nosuid,nodev,mode=1777,size={self.tmp_bytes}"
-        return {os.path.normpath(home): f"{owner},mode=700,size={self.home_bytes}", "/tmp": shared, "/var/tmp": shared}
+        return {os.path.normpath(home): own, "/tmp": shared, "/var/tmp": shared}

@@ -1,7 +1,7 @@
 """Prepares a new container from within, as its root, before anything of the user's runs there; standard library only.
 
 Its text is run by ``python3 -I -S`` in the container, so it must run on Python 3.8. One argument,
-JSON: ``workspace``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4 networks). It prints one
+JSON: ``workspace``, ``home``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4 networks). It prints one
 line of JSON: ``status``, what the kernel says of the container's first process.
 """
 
@@ -21,6 +21,7 @@ _REQUEST_CREATE = 0x1 | 0x4 | 0x200 | 0x400
 _TO_TABLE, _PROHIBIT = 1, 8
 _DESTINATION, _PRIORITY, _TABLE, _PROTOCOL, _PORTS = 1, 6, 15, 22, 24
 _MAIN = 254
+_GATEWAY = 0x2  # RTF_GATEWAY of linux/route.h
 
 
 def give_workspace(path: str, uid: int, gid: int) -> None:
@@ -36,20 +37,44 @@ def give_workspace(path: str, uid: int, gid: int) -> None:
     os.chown(path, uid, gid)
 
 
-def gateways() -> list[str]:
-    """The host's addresses on this network, from /proc/net/route."""
+def routes() -> tuple[list[str], list[tuple[str, int]]]:
+    """The host's addresses on this network, and the networks of neighbours, from /proc/net/route."""
+    hosts, neighbours = set(), set()
     with open("/proc/net/route") as table:
-        rows = [line.split() for line in table.readlines()[1:]]
-    return sorted({socket.inet_ntoa(struct.pack("=I", int(row[2], 16))) for row in rows if int(row[3], 16) & 2})
+        for line in table.readlines()[1:]:
+            _, destination, gateway, flags, _, _, _, mask = line.split()[:8]
+            if int(flags, 16) & _GATEWAY:
+                hosts.add(_address(gateway))
+            else:
+                neighbours.add((_address(destination), bin(int(mask, 16)).count("1")))
+    return sorted(hosts), sorted(neighbours)
+
+
+def name_servers() -> list[str]:
+    """The IPv4 name servers the engine gave the container; Podman's is the host's own address."""
+    with open("/etc/resolv.conf") as lines:
+        words = [line.split() for line in lines if line.startswith("nameserver")]
+    return [word[1] for word in words if len(word) > 1 and ":" not in word[1] and not word[1].startswith("127.")]
+
+
+def _address(hexadecimal: str) -> str:
+    return socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
 
 
 def block(networks: Sequence[str]) -> None:
-    """Refuse what is sent to ``networks``: at once, as EACCES. Names may be asked for anywhere but at a gateway."""
-    rules = [(_PROHIBIT, address, 32, 0) for address in gateways()]
-    rules += [(_TO_TABLE, "0.0.0.0", 0, protocol) for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP)]
+    """Refuse what is sent to the host, to neighbours and to ``networks``: at once, as EACCES.
+
+    Names may be asked for: of the name servers the engine gave, and of any that is neither the host nor a neighbour.
+    """
+    hosts, neighbours = routes()
+    protocols = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
+    rules = [(_TO_TABLE, server, 32, protocol) for server in name_servers() for protocol in protocols]
+    rules += [(_PROHIBIT, host, 32, 0) for host in hosts]
+    rules += [(_PROHIBIT, address, bits, 0) for address, bits in neighbours]
+    rules += [(_TO_TABLE, "0.0.0.0", 0, protocol) for protocol in protocols]
     for network in networks:
-        address, _, bits = network.partition("/")
-        rules.append((_PROHIBIT, address, int(bits or 32), 0))
+        address, _, bits_text = network.partition("/")
+        rules.append((_PROHIBIT, address, int(bits_text or 32), 0))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
         for priority, rule in enumerate(rules, 100):
             kernel.send(_message(priority, *rule))
@@ -86,6 +111,7 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     if wanted["has_network"]:
         block(wanted["blocked"])
+    os.chown(wanted["home"], wanted["uid"], wanted["gid"])
     give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"])
     print(json.dumps({"status": status_of_first_process()}))
 

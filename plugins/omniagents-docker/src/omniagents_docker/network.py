@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from omniagents import __version__
-from omniagents.errors import BackendStartError
 from omniagents_docker import naming
 from omniagents_docker.engine import Engine, EngineError
 
@@ -18,21 +17,14 @@ _ISOLATED: Final = "com.docker.network.bridge.enable_icc"
 def ensure_network(engine: Engine) -> None:
     """Make the network unless it is there; of several made at the same moment only the oldest stays.
 
-    Raises:
-        BackendStartError: A network of this name lets containers talk to each other.
+    What keeps containers from each other are the rules in each (``inside.py``), on every engine; the network's own
+    option is a second wall, where the engine knows it.
     """
-    found = engine.networks(naming.NETWORK)
-    if not found:
-        found = _made(engine)
-    options = found[0].get("Options") or {}
-    if options.get(_ISOLATED) != "false" and not _is_isolated_elsewhere(options):
-        raise BackendStartError(
-            f"the engine's network {naming.NETWORK!r} lets containers reach each other; remove it "
-            f"(docker network rm {naming.NETWORK}): it is made again as it has to be"
-        )
+    if not engine.networks(naming.NETWORK):
+        _make(engine)
 
 
-def _made(engine: Engine) -> list[dict[str, Any]]:
+def _make(engine: Engine) -> None:
     try:
         own = engine.create_network(naming.NETWORK, {_ISOLATED: "false"}, {naming.LABEL: __version__})
     except EngineError as error:
@@ -42,9 +34,3 @@ def _made(engine: Engine) -> list[dict[str, Any]]:
     found = engine.networks(naming.NETWORK)
     if own and found and found[0]["Id"] != own:
         engine.remove_network(own)
-    return found
-
-
-def _is_isolated_elsewhere(options: dict[str, Any]) -> bool:
-    """Podman's word for it (netavark)."""
-    return options.get("isolate") in ("true", "strict")
