@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.services import docker_engine
 
+from omniagents.backends import base
 from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError, GuestDiedError
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
@@ -225,6 +226,22 @@ os.kill(os.getpid(), signal.SIGKILL)
     backend.start()
     assert backend.workspace.read_bytes("work.txt") == b"unsaved"
     assert backend.workspace.run("pgrep sleep").stdout == b""
+
+
+def test_a_host_killed_before_the_workspace_was_filled_does_not_hide_the_snapshot(
+    new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    marker = base._LOADING_MARKER
+    backend = new_backend()
+    backend._lease.acquire(takeover=False, owner="test")
+    backend._provision()
+    assert backend._waiting is not None
+    backend._waiting.close()
+    backend._lease.release()
+    found = engine.run(container_name(project_id), ["ls", "-A", "/workspace"], user="1000:1000")
+    assert found.output.strip() == marker
+    engine.remove(container_name(project_id))
+    engine.remove_volume(container_name(project_id))
 
 
 def test_pause_keeps_everything_and_resume_goes_on(running: DockerBackend) -> None:

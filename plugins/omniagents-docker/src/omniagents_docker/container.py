@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from omniagents_docker.stream import ExecStream
 from omniagents_docker.volume import make_volume
 
 __all__ = ["WORKSPACE", "Container", "Settings", "make_container", "open_waiting", "settings_for", "start_container"]
+
+# What ``Backend`` takes for a workspace that was not filled yet.
+_MARKER: Final = ".omniagents-loading.tmp"
 
 #: Where the workspace is in a container.
 WORKSPACE: Final = "/workspace"
@@ -107,11 +111,13 @@ class Container:
     Attributes:
         volume: Of its workspace.
         has_quota: The storage driver keeps the workspace from growing past its size.
+        is_new: So is the volume.
     """
 
     id: str
     volume: str
     has_quota: bool = False
+    is_new: bool = False
 
 
 def settings_for(
@@ -142,14 +148,22 @@ def make_container(engine: Engine, settings: Settings, name: str, volume: str, l
     """
     if settings.hardening.network == "bridge":
         ensure_network(engine)
-    has_quota = make_volume(engine, volume, settings.hardening.workspace_bytes, labels)
-    container, warnings = engine.create(name, settings.config(volume, labels))
+    made = make_volume(engine, volume, settings.hardening.workspace_bytes, labels)
+    try:
+        container, warnings = engine.create(name, settings.config(volume, labels))
+    except EngineError as error:
+        # Whoever has the name has the volume as well.
+        if made.is_new and not error.is_conflict:
+            engine.remove_volume(volume)
+        raise
     if warnings:
         engine.remove(container)
+        if made.is_new:
+            engine.remove_volume(volume)
         raise BackendStartError(
             f"the engine does not honour every setting: {'; '.join(warnings)}; change it, or the hardening profile"
         )
-    return Container(container, volume, has_quota)
+    return Container(container, volume, made.has_quota, made.is_new)
 
 
 def start_container(engine: Engine, settings: Settings, container: Container) -> ExecStream:
@@ -188,6 +202,8 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
     wanted = {
         "workspace": settings.workspace,
         "home": settings.home,
+        "is_new": container.is_new,
+        "marker": _MARKER,
         "uid": hardening.uid,
         "gid": hardening.gid,
         "has_network": hardening.network == "bridge",
@@ -201,7 +217,7 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
         raise BackendStartError(
             f"image {settings.image.name!r} has Python {result.output}; Python 3.8 or newer is needed: {_CURE}"
         )
-    if result.exit_code in _NO_PROGRAM:
+    if result.exit_code in _NO_PROGRAM and re.search("not found|no such file", result.output, re.IGNORECASE):
         raise _no_python(settings)
     if "ModuleNotFoundError" in result.output:
         missing = result.output.strip().splitlines()[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,6 +95,11 @@ class Engine:
         with self._asking("the engine's version cannot be read"):
             found: dict[str, Any] = self._client.version()
             return found
+
+    @functools.cached_property
+    def is_podman(self) -> bool:
+        """Whether it is Podman that speaks like an engine."""
+        return any("podman" in part["Name"].lower() for part in self.version().get("Components") or [])
 
     def image(self, name: str) -> dict[str, Any] | None:
         """An image's description; None if the engine does not have it."""

@@ -1,8 +1,8 @@
 """Prepares a new container from within, as its root, before anything of the user's runs there; standard library only.
 
 Its text is run by ``python3 -I -S`` in the container, so it must run on Python 3.8. One argument,
-JSON: ``workspace``, ``home``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4 networks). It prints one
-line of JSON: ``status``, what the kernel says of the container's first process.
+JSON: ``workspace``, ``home``, ``is_new``, ``marker``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4
+networks). It prints one line of JSON: ``status``, what the kernel says of the container's first process.
 """
 
 from __future__ import annotations
@@ -24,12 +24,18 @@ _MAIN = 254
 _GATEWAY = 0x2  # RTF_GATEWAY of linux/route.h
 
 
-def give_workspace(path: str, uid: int, gid: int) -> None:
-    """Make a workspace belong to the guest's user; one that was another's changes hands as a whole."""
+def give_workspace(path: str, uid: int, gid: int, is_new: bool, marker: str) -> None:
+    """Make a workspace belong to the guest's user; one that was another's changes hands as a whole.
+
+    A new one gets ``marker``, which stays until it is filled: should the host die before, the next start fills it.
+    """
     os.makedirs(path, exist_ok=True)
     status = os.lstat(path)
-    if (status.st_uid, status.st_gid) == (uid, gid):
+    if (status.st_uid, status.st_gid) == (uid, gid) and not is_new:
         return
+    if is_new or not os.listdir(path):
+        with open(os.path.join(path, marker), "wb"):
+            pass
     for directory, folders, files in os.walk(path):
         for name in folders + files:
             os.lchown(os.path.join(directory, name), uid, gid)
@@ -112,7 +118,7 @@ def main() -> None:
     if wanted["has_network"]:
         block(wanted["blocked"])
     os.chown(wanted["home"], wanted["uid"], wanted["gid"])
-    give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"])
+    give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"], wanted["is_new"], wanted["marker"])
     print(json.dumps({"status": status_of_first_process()}))
 
 
