@@ -17,6 +17,7 @@ import pytest
 
 from omniagents.errors import BackendStartError, BackendUnavailableError
 from omniagents.guest.kernel import descendants, is_alive
+from omniagents_bubblewrap import spawner
 from omniagents_bubblewrap.backend import BubblewrapBackend
 
 # Starts a session, does something in it, says so, and waits to be killed.
@@ -92,6 +93,15 @@ def test_a_shut_down_session_leaves_nothing_on_disk_or_in_the_groups(make) -> No
     backend.shutdown()
     assert not base.exists()
     assert [*Path("/sys/fs/cgroup").rglob(f"omniagents-{os.getpid()}-*")] == []
+
+
+def test_what_killed_hosts_left_in_tmp_is_swept_up() -> None:
+    left, used = Path("/tmp/omniagents-stage-999999999-x"), Path(f"/tmp/omniagents-stage-{os.getpid()}-x")
+    left.mkdir()
+    used.mkdir()
+    spawner._sweep()
+    assert (left.exists(), used.exists()) == (False, True)
+    used.rmdir()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root")

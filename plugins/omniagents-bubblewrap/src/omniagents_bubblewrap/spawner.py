@@ -21,6 +21,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 __all__ = ["Spawner", "Stage"]
@@ -31,6 +32,9 @@ Value = TypeVar("Value")
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_SLAVE = 4096, 1 << 14, 1 << 19
 _MNT_DETACH = 2
+
+_PLACE = "/tmp"  # not TMPDIR, which may itself be private
+_PREFIX = "omniagents-stage-"
 
 
 class Spawner:
@@ -107,14 +111,22 @@ class Stage:
 
 
 def _make_stage() -> str:
-    # Not in TMPDIR, which may itself be private.
-    directory = tempfile.mkdtemp(prefix="omniagents-stage-", dir="/tmp")
+    _sweep()
+    directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_PLACE)
     atexit.register(_remove, directory, os.getpid())
     _check(_libc().unshare(_CLONE_NEWNS), directory)
     # Not shared: what is mounted here is not seen by the host. Slave: what the host mounts is seen here.
     _mount("", "/", "", _MS_REC | _MS_SLAVE)
     _mount("tmpfs", directory, "tmpfs", 0, "mode=711")
     return directory
+
+
+def _sweep() -> None:
+    """Remove the empty directories that killed processes of ours left."""
+    for directory in Path(_PLACE).glob(f"{_PREFIX}*-*"):
+        pid = directory.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            _remove(str(directory), os.getpid())
 
 
 def _remove(directory: str, pid: int) -> None:
