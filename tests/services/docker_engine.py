@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["IMAGES", "address", "engine_answers", "ensure_image", "start", "stop"]
+__all__ = ["IMAGES", "address", "archive_of", "engine_answers", "ensure_image", "start", "stop"]
 
 FOLDER = Path(os.environ.get("OMNIAGENTS_SERVICES", "/var/tmp/omniagents-services")) / "docker"
 SOCKET = FOLDER / "docker.sock"
@@ -50,6 +50,9 @@ exec runc "$@"
 """
 
 _START_SECONDS = 60.0
+
+# Not waited for and not forgotten, which Python would warn of: it outlives this process.
+_started: list[subprocess.Popen[bytes]] = []
 _STOP_SECONDS = 30.0
 _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap", "busybox")
 
@@ -114,6 +117,12 @@ def ensure_image(image: str) -> None:
             subprocess.run([*_docker(), "import", "-", image], stdin=data, check=True, stdout=subprocess.DEVNULL)
 
 
+def archive_of(image: str) -> Path:
+    """The root file system of one of IMAGES as a tar archive, built unless it is cached."""
+    with _locked():
+        return _archive(*IMAGES[image])
+
+
 def _need_commands() -> None:
     if any(shutil.which(name) is None for name in _COMMANDS):
         subprocess.run([sys.executable, Path(__file__).with_name("apt.py"), *_COMMANDS], check=True)
@@ -137,6 +146,7 @@ def _start_engine() -> None:
     PID_FILE.unlink(missing_ok=True)
     with LOG.open("ab") as log:
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    _started.append(engine)
     _wait(lambda: engine_answers() or engine.poll() is not None, _START_SECONDS, f"dockerd does not answer, see {LOG}")
     if engine.poll() is not None:
         raise RuntimeError(f"dockerd ended with {engine.returncode}; {LOG} ends with: {_tail(LOG)}")
