@@ -60,7 +60,7 @@ _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap"
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep")),
     "omniagents-test:busybox": ("", ("busybox-static",)),
-    "omniagents-test:python3.9": ("bullseye", ("python3",)),
+    "omniagents-test:python3.9": ("bullseye", ("procps", "python3")),
 }
 
 
@@ -110,11 +110,15 @@ def ensure_image(image: str) -> None:
     """Build one of IMAGES unless the engine has it."""
     release, packages = IMAGES[image]
     with _locked():
-        if _get(f"/images/{image}/json")[0] == 200:
-            return
         archive = _archive(release, packages)
+        # One of another package list has the same name and another label.
+        if archive.stem.encode() in _get(f"/images/{image}/json")[1]:
+            return
         with archive.open("rb") as data:
-            subprocess.run([*_docker(), "import", "-", image], stdin=data, check=True, stdout=subprocess.DEVNULL)
+            label = f"LABEL omniagents-test={archive.stem}"
+            subprocess.run(
+                [*_docker(), "import", "--change", label, "-", image], stdin=data, check=True, stdout=subprocess.DEVNULL
+            )
 
 
 def archive_of(image: str) -> Path:
