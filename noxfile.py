@@ -76,8 +76,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Strict types of the core, every plugin and every example."""
     install(session, *editable(".[all]", *SIBLINGS), "--group", "types", "--group", "bootstrap", "--group", "test")
-    targets = ["core/omniagents", *SOURCES, "noxfile.py", "scripts", "tests/services", "conftest.py"]
-    session.run("mypy", *targets, *session.posargs, env={"MYPYPATH": os.pathsep.join(SOURCES)})
+    targets = ["core/omniagents", *SOURCES, "noxfile.py", "scripts", "tests/services", "benchmarks", "conftest.py"]
+    session.run("mypy", *targets, *session.posargs, env={"MYPYPATH": os.pathsep.join([*SOURCES, "benchmarks"])})
 
 
 @nox.session

@@ -91,43 +91,13 @@ def decode_scan(pieces: Iterator[bytes]) -> Iterator[FileInfo]:
             raise ValueError("a scan that ends in the middle of a batch")
 
 
-class _Reader:
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._buffer = b""
-        self._position = 0
-
-    def exactly(self, count: int) -> bytes:
-        if len(self._buffer) - self._position < count:
-            parts = [self._buffer[self._position :]]
-            missing = count - len(parts[0])
-            while missing > 0:
-                piece = next(self._pieces, None)
-                if piece is None:
-                    raise ValueError("an export that ends in the middle of an entry")
-                parts.append(piece)
-                missing -= len(piece)
-            self._buffer, self._position = b"".join(parts), 0
-        start = self._position
-        self._position += count
-        return self._buffer[start : self._position]
-
-    def is_at_end(self) -> bool:
-        while self._position == len(self._buffer):
-            piece = next(self._pieces, None)
-            if piece is None:
-                return True
-            self._buffer, self._position = piece, 0
-        return False
-
-
 def decode_export(pieces: Iterator[bytes], expected: Sequence[str]) -> Iterator[ExportedEntry]:
     """Entries of an export: exactly the ``expected`` paths in their order, or a lying guest.
 
     Raises:
         GuestCallError: The stream is not what was asked for.
     """
-    reader = _Reader(pieces)
+    reader = archive.Source(pieces)
     with untrusted():
         for wanted in expected:
             entry = _entry(reader, wanted)
@@ -138,7 +108,7 @@ def decode_export(pieces: Iterator[bytes], expected: Sequence[str]) -> Iterator[
             raise ValueError("an export with entries nobody asked for")
 
 
-def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
+def _entry(reader: archive.Source, wanted: str) -> ExportedEntry:
     kind, mode, size, mtime, ctime, inode, path_length, target_length = archive.HEADER.unpack(
         reader.exactly(archive.HEADER.size)
     )
@@ -159,13 +129,13 @@ def _entry(reader: _Reader, wanted: str) -> ExportedEntry:
     return entry
 
 
-def _chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]:
+def _chunks(reader: archive.Source, entry: ExportedEntry, size: int) -> Iterator[bytes]:
     # The consumer runs this generator, so its errors do not pass through decode_export.
     with untrusted():
         yield from _checked_chunks(reader, entry, size)
 
 
-def _checked_chunks(reader: _Reader, entry: ExportedEntry, size: int) -> Iterator[bytes]:
+def _checked_chunks(reader: archive.Source, entry: ExportedEntry, size: int) -> Iterator[bytes]:
     total = 0
     while True:
         (length,) = archive.LENGTH.unpack(reader.exactly(archive.LENGTH.size))

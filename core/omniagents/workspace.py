@@ -146,16 +146,8 @@ class Workspace:
         Raises:
             FileNotFoundError: No such directory, or no such program for an argv.
         """
-        arguments = {
-            "command": command if isinstance(command, str) else [os.fspath(part) for part in command],
-            "cwd": cwd,
-            "env": dict(env or {}),
-            "user": user,
-            "timeout": timeout_seconds,
-            "merge": merge_streams,
-            "max_output": max_output_bytes,
-            "outside": outside,
-        }
+        arguments = _command(command, cwd, env, user, timeout_seconds, merge_streams, outside)
+        arguments["max_output"] = max_output_bytes
         call = PendingCall("run", arguments, input, max_reply=2 * max_output_bytes + (1 << 20))
         return _Answer(self._link.submit(call).future, _command_result)
 
@@ -173,16 +165,8 @@ class Workspace:
         outside: bool = False,
     ) -> Process:
         """Start a command and return at once; its output streams. Arguments as for ``run``."""
-        arguments = {
-            "command": command if isinstance(command, str) else [os.fspath(part) for part in command],
-            "cwd": cwd,
-            "env": dict(env or {}),
-            "user": user,
-            "timeout": timeout_seconds,
-            "merge": merge_streams,
-            "stream": True,
-            "outside": outside,
-        }
+        arguments = _command(command, cwd, env, user, timeout_seconds, merge_streams, outside)
+        arguments["stream"] = True
         return Process(self, self._link.submit(PendingCall("run", arguments, more=True, stream=True)))
 
     def _read_bytes(
@@ -278,7 +262,7 @@ class Workspace:
 
     def _remove(self, *paths: str, missing_ok: bool = False, outside: bool = False) -> _Answer[int]:
         """Remove files, links (never what they point to) and directories with all they hold; how many paths were."""
-        arguments = {"paths": list_of(paths), "missing_ok": missing_ok, "outside": outside}
+        arguments = {"paths": [*paths], "missing_ok": missing_ok, "outside": outside}
         return self._ask("remove", lambda reply: int(reply.value["removed"]), **arguments)
 
     remove, aremove = _twins(_remove)
@@ -351,7 +335,7 @@ class Workspace:
             exclude: Patterns in gitignore syntax; what they match is left out with all below it.
             exclude_file: A file of more patterns, at the scanned directory; ignored if missing.
         """
-        arguments = {"path": path, "exclude": list_of(exclude), "exclude_file": exclude_file}
+        arguments = {"path": path, "exclude": [*exclude], "exclude_file": exclude_file}
         call = self._link.submit(PendingCall("scan", arguments, stream=True))
         try:
             entries = [*trees.decode_scan(call.pieces())]
@@ -480,8 +464,25 @@ class Process:
             raise translated(refusal) from refusal
 
 
-def list_of(values: Iterable[str]) -> Sequence[str]:
-    return [*values]
+def _command(
+    command: str | Sequence[str],
+    cwd: str | None,
+    env: Mapping[str, str] | None,
+    user: str | None,
+    timeout_seconds: float | None,
+    merge_streams: bool,
+    outside: bool,
+) -> dict[str, Any]:
+    """The guest's arguments of a ``run``."""
+    return {
+        "command": command if isinstance(command, str) else [os.fspath(part) for part in command],
+        "cwd": cwd,
+        "env": dict(env or {}),
+        "user": user,
+        "timeout": timeout_seconds,
+        "merge": merge_streams,
+        "outside": outside,
+    }
 
 
 def _info(reply: Reply) -> FileInfo:

@@ -17,5 +17,18 @@ class TestLocalBackend(BackendContract):
     """Nothing is isolated, and the contract checks that this is what the class says."""
 
 
+class _TextBackend(LocalBackend):
+    is_text_channel = True
+
+
+class TestOverAChannelOfText(BackendContract):
+    """As where a service carries nothing but text between host and guest."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend_factory(cls) -> BackendFactory:
+        return _TextBackend
+
+
 class TestToolsOnLocalBackend(ToolContract):
     """The ten tools."""

@@ -200,7 +200,7 @@ def test_a_guest_that_says_nothing_is_a_failed_start(monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupted_start_leaves_no_guest(monkeypatch: pytest.MonkeyPatch):
-    def interrupted(self: object, settings: object, nonce: str) -> None:
+    def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(connection.Connection, "start", interrupted)

@@ -246,6 +246,15 @@ def test_cancelling_a_task_kills_its_command(backend: LocalBackend):
     assert works(backend)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_a_blocking_call_kills_its_command(backend: LocalBackend):
     seconds = marker()
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

@@ -425,7 +425,7 @@ def test_exact_text_of_random_files_is_spliced_like_python_does(
     start = data.draw(st.integers(0, len(text) - 1))
     old = text[start : data.draw(st.integers(start + 1, len(text)))]
     new = data.draw(st.text("xyz é", max_size=5))
-    assume(not (old.startswith("\n") and "\r" + old in text))
+    assume(old != new and not (old.startswith("\n") and "\r" + old in text))
     result, after = replace(text.encode(), old, new, replace_all=True)
     assert not result.is_error
     assert after == text.replace(old, new).encode()

@@ -193,8 +193,9 @@ def test_an_invalid_pattern_is_refused_with_its_position(backend, pattern, reaso
     assert "set fixed_strings to true" in result.content
 
 
-def test_flags_in_the_middle_are_refused_on_every_python(backend):
-    assert search(backend, "a(?i)b").error_type == "INVALID_REGEX"
+@pytest.mark.parametrize("pattern", ["a(?i)b", "a++", "a?+", "(b|a{2}+)", "(?>a+)b"])
+def test_what_only_some_pythons_have_is_refused_on_every_python(backend, pattern):
+    assert search(backend, pattern).error_type == "INVALID_REGEX"
 
 
 def test_long_lines_are_cut_around_the_match(backend, make):
@@ -414,3 +415,12 @@ def test_a_fifo_is_passed_over(backend, make, workspace_root):
     os.mkfifo(workspace_root / "fifo")
     assert search(backend, "x", context=0).content.splitlines()[-1] == "Skipped: 1 special files (fifo)."
     assert search(backend, "x", path="fifo").error_type == "NOT_A_REGULAR_FILE"
+
+
+def test_a_file_that_nobody_may_read_is_not_searched_for_root_either(backend, workspace_root):
+    (workspace_root / "open").write_text("needle\n")
+    (workspace_root / "closed").write_text("needle\n")
+    (workspace_root / "closed").chmod(0)
+    result = SearchFileContentTool(backend=backend).execute(pattern="needle")
+    assert result.data["matches"] == 1
+    assert result.data["skipped"]["unreadable"]["names"] == ["closed"]

@@ -157,8 +157,8 @@ def test_an_old_python_says_so(tmp_path: Path):
 
 def test_a_directory_of_very_many_entries_is_listed(tmp_path: Path):
     with workspace_of(tmp_path) as workspace:
-        workspace.run("mkdir many; cd many; seq 15000 | xargs touch")
-        assert len(workspace.list("many")) == 15_000
+        workspace.run("mkdir many; cd many; seq -f %0200g 6000 | xargs touch")
+        assert len(workspace.list("many")) == 6_000
 
 
 def test_reading_without_a_limit_has_one_all_the_same(tmp_path: Path):

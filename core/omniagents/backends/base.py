@@ -309,7 +309,7 @@ class Backend(ABC):
         self.snapshot = self.state_manager.load(self.project_id, workspace)
         if self.snapshot is None and self.preset is not None:
             self._set_up(workspace, self.preset)
-        workspace.remove(_LOADING_MARKER)
+        workspace.remove(_LOADING_MARKER, missing_ok=True)
 
     def _set_up(self, workspace: Workspace, preset: Preset) -> None:
         for command in preset.setup_commands:

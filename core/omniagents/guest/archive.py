@@ -34,6 +34,8 @@ __all__ = [
     "STATUS",
     "UNREADABLE",
     "VANISHED",
+    "Source",
+    "Truncated",
     "export",
     "import_",
 ]
@@ -158,22 +160,31 @@ def _end(problem: int) -> bytes:
     return LENGTH.pack(0) + bytes((problem,))
 
 
-class _Source:
-    """Exact reads from a call's input."""
+class Truncated(ValueError):
+    """An archive ends in the middle of an entry."""
 
-    def __init__(self, receive: Callable[[], bytes]) -> None:
-        self._receive = receive
+
+class Source:
+    """Exact reads from an archive that arrives in pieces, none of them empty."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         self._buffer = b""
         self._position = 0
 
     def exactly(self, count: int) -> bytes:
+        """The next ``count`` bytes.
+
+        Raises:
+            Truncated: There are fewer.
+        """
         available = len(self._buffer) - self._position
         if available < count:
             parts, missing = [self._buffer[self._position :]], count - available
             while missing > 0:
-                piece = self._receive()
-                if not piece:
-                    raise GuestFailure("INVALID_ARGUMENTS", "the archive ends in the middle of an entry")
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise Truncated("the archive ends in the middle of an entry")
                 parts.append(piece)
                 missing -= len(piece)
             self._buffer, self._position = b"".join(parts), 0
@@ -183,7 +194,7 @@ class _Source:
 
     def is_at_end(self) -> bool:
         if self._position == len(self._buffer):
-            self._buffer, self._position = self._receive(), 0
+            self._buffer, self._position = next(self._pieces, b""), 0
         return not self._buffer
 
 
@@ -193,15 +204,18 @@ def import_(context: Context, arguments: Dict[str, Any]) -> Reply:
     What stands in the way of an entry is replaced. Ownership is the guest's; set-id bits of files are
     dropped. Answers one ``STATUS`` for each entry, in order.
     """
-    source = _Source(context.call.receive)
+    source = Source(iter(context.call.receive, b""))
     importer = _Importer(context.root)
     try:
-        removals = source.exactly(_bounded(*LENGTH.unpack(source.exactly(LENGTH.size)), _MAX_NAMES))
+        (length,) = LENGTH.unpack(source.exactly(LENGTH.size))
+        removals = source.exactly(_bounded(length, _MAX_NAMES))
         for name in removals.split(b"\0") if removals else []:
             importer.remove(name)
         while not source.is_at_end():
             importer.take(source)
         statuses = importer.finish()
+    except Truncated as error:
+        raise GuestFailure("INVALID_ARGUMENTS", str(error)) from error
     finally:
         importer.close()
     context.call.send(statuses)
@@ -240,7 +254,7 @@ class _Importer:
             if error.errno not in _GONE:  # what is behind a link is not the workspace's
                 raise failure_of_os_error(error, os.fsdecode(name)) from error
 
-    def take(self, source: _Source) -> None:
+    def take(self, source: Source) -> None:
         kind, mode, size, mtime, _, _, path_length, target_length = HEADER.unpack(source.exactly(HEADER.size))
         path = source.exactly(_bounded(path_length, _MAX_NAME))
         target = source.exactly(_bounded(target_length, _MAX_NAME))
@@ -290,7 +304,7 @@ class _Importer:
         self._directories.append((path, mode, mtime, len(self._statuses)))
         self._statuses += bytes(STATUS.size)
 
-    def _take_file(self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: _Source) -> None:
+    def _take_file(self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: Source) -> None:
         name = parts[-1]
         temporary = (TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX).encode()
         try:
@@ -353,7 +367,7 @@ class _Importer:
             remove_tree(os.fsdecode(parts[-1]), dir_fd=parent)
 
 
-def _content(source: _Source) -> Iterator[bytes]:
+def _content(source: Source) -> Iterator[bytes]:
     while True:
         (length,) = LENGTH.unpack(source.exactly(LENGTH.size))
         if not length:

@@ -55,7 +55,12 @@ def stat_(context: Context, arguments: Dict[str, Any]) -> Reply:
 
 
 def exists(context: Context, arguments: Dict[str, Any]) -> Reply:
-    resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
+    try:
+        resolved = context.root.resolve(arguments["path"], arguments.get("outside", False))
+    except GuestFailure as failure:
+        if failure.error_number in (errno.ENOTDIR, errno.ELOOP):
+            return {"exists": False}, b""
+        raise
     return {"exists": os.path.lexists(resolved)}, b""
 
 

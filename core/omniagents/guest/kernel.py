@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import Callable, Dict, List, Set, Tuple
@@ -80,6 +79,8 @@ def process_start(pid: int) -> str:
 def _everyone() -> List[Tuple[int, int, bool]]:
     """(pid, parent, is zombie) of every process that can be seen."""
     if not _IS_LINUX:
+        import subprocess
+
         listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], stdout=subprocess.PIPE, check=False).stdout
         rows = [line.split() for line in listing.splitlines()]
         return [(int(row[0]), int(row[1]), row[2].startswith(b"Z")) for row in rows if len(row) == 3]

@@ -45,6 +45,8 @@ class Importer:
  @staticmethod
  def exec_module(module):exec(compile(sources[module.__name__],"<"+module.__name__+">","exec"),module.__dict__)
 sys.meta_path.insert(0,Importer)
+from omniagents_guest.keeper import fork_guest
+fork_guest()
 from omniagents_guest.server import main
 main(sys.argv[1]=="text",sys.argv[2])
 """
@@ -64,7 +66,7 @@ def bundle(text: bool = False) -> bytes:
     for entry in resources.files(__package__).iterdir():
         if entry.name.endswith(".py") and entry.name not in _HOST_ONLY and entry.name != "__init__.py":
             sources["omniagents_guest." + entry.name[:-3]] = entry.read_text("utf-8")
-    data = zlib.compress(json.dumps(sources).encode(), 9)
+    data = zlib.compress(json.dumps(sources).encode())
     if text:
         data = base64.b64encode(data) + b"\n"
     return b"%d\n%s" % (len(data), data)

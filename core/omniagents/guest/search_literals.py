@@ -18,7 +18,8 @@ sre_compile: Any = importlib.import_module("re._compiler" if _IS_PACKAGE else "s
 _MAX_LITERALS = 16
 _NEWLINE = 10
 _BOUNDARIES = ("AT_BOUNDARY", "AT_NON_BOUNDARY")
-_REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+_REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
+_NOT_EVERYWHERE = frozenset(("POSSESSIVE_REPEAT", "ATOMIC_GROUP"))
 
 
 class Analysis(NamedTuple):
@@ -53,6 +54,9 @@ def analyse(pattern: str, flags: int) -> Analysis:
         literals = _required(tree)
         is_literal = all(op.name == "LITERAL" for op, _ in tree) and len(tree) > 0
         names = [op.name for op, _ in _every(tree)]
+        # Python before 3.11 has neither, so that they are an error everywhere.
+        if not _NOT_EVERYWHERE.isdisjoint(names):
+            raise ValueError("possessive quantifiers and atomic groups are not supported")
         is_short = _is_short(tree)
         has_newline = any(op.name == "LITERAL" and value == _NEWLINE for op, value in _plain_path(tree))
         return Analysis(literals, is_literal, is_short, _sweep(tree, names), has_newline)
@@ -73,8 +77,6 @@ def _inner(name: str, value: Any) -> List[Any]:
         return [value[2]]
     if name == "BRANCH":
         return list(value[1])
-    if name == "ATOMIC_GROUP":
-        return [value]
     if name in ("ASSERT", "ASSERT_NOT"):
         return [value[1]]
     if name == "GROUPREF_EXISTS":
@@ -115,8 +117,6 @@ def _required(tree: Any) -> Tuple[str, ...] | None:
 def _required_of(name: str, value: Any) -> Tuple[str, ...] | None:
     if name in _REPEATS:
         return _required(value[2]) if value[0] else None
-    if name == "ATOMIC_GROUP":
-        return _required(value)
     if name != "BRANCH":
         return None
     branches = [_required(branch) for branch in value[1]]
@@ -188,10 +188,6 @@ def _loosen(tree: Any) -> None:
             value = [*value, (sre_parse.LITERAL, _NEWLINE)]
         elif name == "AT" and value.name in ("AT_BEGINNING_STRING", "AT_END_STRING"):
             value = sre_parse.AT_BEGINNING if value.name == "AT_BEGINNING_STRING" else sre_parse.AT_END
-        elif name == "POSSESSIVE_REPEAT":
-            op = sre_parse.MAX_REPEAT
-        elif name == "ATOMIC_GROUP":
-            op, value = sre_parse.SUBPATTERN, (None, 0, 0, value)
         kept.append((op, value))
     tree.data[:] = kept
     tree.width = None

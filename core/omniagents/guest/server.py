@@ -21,7 +21,6 @@ from typing import Any, Callable, Deque, Dict, List, Tuple
 from . import kernel, operations, protocol
 from .context import Call, CallCancelled, Context, PathLocks
 from .failure import GuestFailure, failure_of_os_error
-from .keeper import fork_guest
 from .launch import which
 from .process import Processes
 from .root import Root
@@ -342,8 +341,6 @@ def main(text: bool, nonce: str) -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
-    kernel.protect_guest()
-    fork_guest((source, sink))
     os.write(sink, protocol.PREAMBLE + nonce.encode() + b"\n")
     channel = _Channel(sink, text)
     reader = protocol.FrameReader(text, protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD)

@@ -11,7 +11,7 @@ try:
 except ImportError as error:
     raise ImportError("omniagents.testing is a set of pytest tests: install pytest (pip install pytest)") from error
 
-# Before they are imported: an assertion that fails shows its values.
+# Before they are imported, and for all below them: an assertion that fails shows its values.
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("_support", "_trees", "backend", "state", "tools")))
 
 from omniagents.testing._support import BackendFactory, StateManagerFactory  # noqa: E402

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import pytest
 
 from omniagents.backends.base import Backend
-from omniagents.errors import BackendError, StateError
+from omniagents.errors import BackendError, OmniagentsError, StateError
 from omniagents.state import StateManager
 from omniagents.testing._standard import StandardTests
 from omniagents.workspace import Workspace
@@ -118,7 +118,8 @@ class _Shared:
 
     def ready(self) -> Backend:
         if self._backend is not None and self._backend.status == "running":
-            with contextlib.suppress(BackendError):
+            # What cannot be emptied any more is not shared any more.
+            with contextlib.suppress(OmniagentsError, OSError):
                 workspace = self._backend.workspace
                 workspace.remove(*[entry.path for entry in workspace.list()])
                 return self._backend

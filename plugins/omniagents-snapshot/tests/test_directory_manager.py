@@ -56,3 +56,12 @@ def test_what_is_no_project_id_is_refused(tree: LocalTree, tmp_path: Path, proje
     ):
         with pytest.raises(InvalidProjectIdError):
             call()
+
+
+def test_projects_lists_every_project_by_its_exact_id(tmp_path: Path, tree: LocalTree) -> None:
+    manager = DirectoryStateManager(tmp_path / "snapshots")
+    assert manager.projects() == []
+    for project_id in ("b@example.com", "../x", "ä b"):
+        manager.save(project_id, as_workspace(tree))
+    manager.delete("../x")
+    assert manager.projects() == ["b@example.com", "ä b"]

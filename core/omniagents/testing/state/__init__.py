@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pytest
-
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("changes", "history", "projects", "round_trip", "safety", "sessions"))
-)
-
-from omniagents.testing.state.changes import ChangeTests  # noqa: E402
-from omniagents.testing.state.history import HistoryTests  # noqa: E402
-from omniagents.testing.state.projects import ProjectTests  # noqa: E402
-from omniagents.testing.state.round_trip import RoundTripTests  # noqa: E402
-from omniagents.testing.state.safety import SafetyTests  # noqa: E402
-from omniagents.testing.state.sessions import SessionTests  # noqa: E402
+from omniagents.testing.state.changes import ChangeTests
+from omniagents.testing.state.history import HistoryTests
+from omniagents.testing.state.projects import ProjectTests
+from omniagents.testing.state.round_trip import RoundTripTests
+from omniagents.testing.state.safety import SafetyTests
+from omniagents.testing.state.sessions import SessionTests
 
 __all__ = ["StateManagerContract"]
 

@@ -148,7 +148,7 @@ class ToolPathTests(ToolTests):
         assert call(tool, **{parameter: "fifo"}, **others).error_type == "NOT_A_REGULAR_FILE"
 
     @_each(_MANY)
-    def test_names_are_taken_literally(
+    def test_tools_take_names_literally(
         self, inside: Workspace, call: Call, tool: str, parameter: str, others: dict[str, Any]
     ) -> None:
         inside.write_bytes("A", b"decoy\n")

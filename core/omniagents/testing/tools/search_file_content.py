@@ -151,7 +151,7 @@ class SearchFileContentTests(ToolTests):
         assert result.error_type == "INVALID_REGEX"
         assert f"position {position}" in result.content
 
-    @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*$", "(.*a){25}$", r"(\w+\s?)*$!"])
+    @pytest.mark.parametrize("pattern", ["(a+)+$", "(.*a){25}$"])
     def test_a_pattern_that_backtracks_without_end_is_stopped_and_says_so(
         self, workspace: Workspace, search: Call, pattern: str
     ) -> None:

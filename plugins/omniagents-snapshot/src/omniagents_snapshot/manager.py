@@ -20,7 +20,7 @@ from omniagents_snapshot.base import Base
 from omniagents_snapshot.checking import Checker, CheckReport
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.model import Entry, TreeName
-from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.repository import HeadState, Repository, project_ids
 from omniagents_snapshot.restoring import Plan, apply_plan, make_plan, signature_if_imported
 from omniagents_snapshot.saving import Lost, Quota, Saver
 from omniagents_snapshot.scanning import scan_workspace
@@ -140,6 +140,14 @@ class SnapshotStateManager(StateManager):
             read_data: Read and check every byte of content, too.
         """
         return Checker(Repository(self.store, check_project_id(project_id))).check(read_data=read_data)
+
+    def projects(self) -> list[str]:
+        """The ids of every project that was ever saved here, sorted.
+
+        Raises:
+            StateCorruptError: A project's format is damaged; names it.
+        """
+        return sorted(project_ids(self.store))
 
     @contextmanager
     def _locked(self, project_id: str) -> Iterator[None]:

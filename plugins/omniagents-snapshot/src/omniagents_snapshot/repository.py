@@ -16,6 +16,7 @@ from omniagents_snapshot.small_objects import (
     decode_format,
     decode_head,
     decode_pointer,
+    decode_project_id,
     encode_head,
     encode_pointer,
     new_format,
@@ -23,7 +24,7 @@ from omniagents_snapshot.small_objects import (
 from omniagents_snapshot.store import ObjectMissingError, Store, StoredObject
 from omniagents_snapshot.tree_format import decode_tree, encode_tree
 
-__all__ = ["HeadState", "Repository"]
+__all__ = ["HeadState", "Repository", "project_ids"]
 
 _T = TypeVar("_T")
 _PARALLEL = 8
@@ -35,6 +36,20 @@ class HeadState(NamedTuple):
 
     head: Head | None = None
     version: str | None = None
+
+
+def project_ids(store: Store) -> Iterator[str]:
+    """Every project something was ever saved for, in no order. Looks at the name of every object in the store.
+
+    Raises:
+        StateCorruptError: A project's format is damaged, so that its id is not known.
+    """
+    for found in store.list(""):
+        if found.name.count("/") == 1 and found.name.endswith("/format.json"):
+            try:
+                yield decode_project_id(store.get(found.name, (0, _FORMAT_MAX_BYTES)))
+            except ValueError as error:
+                raise StateCorruptError(f"{found.name} {error}") from error
 
 
 class Repository:
@@ -60,7 +75,7 @@ class Repository:
     def create(self) -> None:
         """Store the format, with a new key, unless the project has one."""
         if self._hasher is None:
-            self.store.put_new(self._name("format.json"), new_format())
+            self.store.put_new(self._name("format.json"), new_format(self.project_id))
 
     def read_head(self) -> HeadState:
         """The latest snapshot.

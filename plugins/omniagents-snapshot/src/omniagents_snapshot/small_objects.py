@@ -20,7 +20,15 @@ from omniagents_snapshot.model import Head, TreeName
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Hasher
 from omniagents_snapshot.tree_format import from_microseconds, to_microseconds
 
-__all__ = ["decode_format", "decode_head", "decode_pointer", "encode_head", "encode_pointer", "new_format"]
+__all__ = [
+    "decode_format",
+    "decode_head",
+    "decode_pointer",
+    "decode_project_id",
+    "encode_head",
+    "encode_pointer",
+    "new_format",
+]
 
 _VERSION = 1
 _READABLE: dict[str, Any] = {
@@ -35,10 +43,23 @@ _SNAPSHOT_ID = re.compile(r"[0-9a-f]{32}\Z")
 _T = TypeVar("_T")
 
 
-def new_format() -> bytes:
-    """A ``format.json`` with a key of its own."""
+def new_format(project_id: str) -> bytes:
+    """A ``format.json`` with a key of its own. The project's id is there for listings: object names do not tell it."""
     key = secrets.token_bytes(32)
-    return _dump(_READABLE | {"key": key.hex(), "chunker": CHUNKER}, Hasher(key))
+    return _dump(_READABLE | {"key": key.hex(), "chunker": CHUNKER, "project": project_id}, Hasher(key))
+
+
+def decode_project_id(data: bytes) -> str:
+    """Whose ``format.json`` this is.
+
+    Raises:
+        ValueError: It is damaged, or from another version.
+    """
+    decode_format(data)
+    project_id = _load(_text(data)).get("project")
+    if not isinstance(project_id, str):
+        raise ValueError("does not say whose it is")
+    return project_id
 
 
 def decode_format(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The state contract on the example plugin, whose snapshots live in one process."""
+"""Everything a state manager promises: the contract that Omniagents ships, with one fixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omniagents_memory_state.state_manager import MemoryStateManager
 
 
 class TestMemoryStateManager(StateManagerContract):
-    """One manager is the storage."""
+    """The manager itself is the storage, so that the next session is given the same one."""
 
     detects_conflicts = False
 
