@@ -8,22 +8,21 @@ the builtin ``FileNotFoundError``, ``IsADirectoryError``… with the path in ``f
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import hashlib
 import json
 import os
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from omniagents import trees
+from omniagents.answers import Answer, command_result, translated, twins
 from omniagents.calls import PendingCall
-from omniagents.errors import GuestCallError, PathOutsideWorkspaceError, WriteConflictError
+from omniagents.errors import GuestCallError
 from omniagents.guest import files
 from omniagents.link import GuestLink
+from omniagents.process import Process
 from omniagents.records import (
     CommandResult,
     ExportedEntry,
@@ -33,72 +32,13 @@ from omniagents.records import (
     Match,
     Reply,
     Scan,
-)  # fmt: skip
+)
 
 __all__ = ["Process", "Workspace"]
 
 DEFAULT_MAX_OUTPUT_BYTES = 64 << 20
-_MOST_ERRNO = 4096  # include/linux/err.h: MAX_ERRNO
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Answer(Generic[T]):
-    """A future reply and how to read it."""
-
-    def __init__(self, future: Future[Reply], decode: Callable[[Reply], T]) -> None:
-        self._future = future
-        self._decode = decode
-
-    def wait(self) -> T:
-        try:
-            return self._read(self._future.result())
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
-        except BaseException:
-            self._future.cancel()
-            raise
-
-    async def awaited(self) -> T:
-        try:
-            return self._read(await asyncio.wrap_future(self._future))
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
-
-    def _read(self, reply: Reply) -> T:
-        with trees.untrusted():
-            return self._decode(reply)
-
-
-def _twins(
-    method: Callable[Concatenate[Workspace, P], _Answer[T]],
-) -> tuple[Callable[Concatenate[Workspace, P], T], Callable[Concatenate[Workspace, P], Awaitable[T]]]:
-    """The blocking and the awaitable form of one request."""
-
-    @functools.wraps(method)
-    def blocking(self: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return method(self, *args, **kwargs).wait()
-
-    @functools.wraps(method)
-    async def awaitable(self: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await method(self, *args, **kwargs).awaited()
-
-    blocking.__name__ = method.__name__.lstrip("_")
-    awaitable.__name__ = "a" + blocking.__name__
-    return blocking, awaitable
-
-
-def translated(refusal: GuestCallError) -> Exception:
-    """The exception that Python programs expect for a refusal."""
-    path, number = refusal.details.get("path"), refusal.details.get("errno")
-    if refusal.code == "PATH_OUTSIDE_WORKSPACE":
-        return PathOutsideWorkspaceError(str(refusal))
-    if refusal.code == "WRITE_CONFLICT":
-        return WriteConflictError(str(refusal))
-    if isinstance(number, int) and 0 < number < _MOST_ERRNO:
-        return OSError(number, os.strerror(number), path if isinstance(path, str) else None)
-    return refusal
 
 
 class Workspace:
@@ -128,7 +68,7 @@ class Workspace:
         merge_streams: bool = False,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
         outside: bool = False,
-    ) -> _Answer[CommandResult]:
+    ) -> Answer[CommandResult]:
         """Run a command and wait for it.
 
         Args:
@@ -149,9 +89,9 @@ class Workspace:
         arguments = _command(command, cwd, env, user, timeout_seconds, merge_streams, outside)
         arguments["max_output"] = max_output_bytes
         call = PendingCall("run", arguments, input, max_reply=2 * max_output_bytes + (1 << 20))
-        return _Answer(self._link.submit(call).future, _command_result)
+        return Answer(self._link.submit(call).future, command_result)
 
-    run, arun = _twins(_run)
+    run, arun = twins(_run)
 
     def start_process(
         self,
@@ -171,7 +111,7 @@ class Workspace:
 
     def _read_bytes(
         self, path: str, *, offset: int = 0, limit: int | None = None, outside: bool = False
-    ) -> _Answer[bytes]:
+    ) -> Answer[bytes]:
         """A regular file's bytes, from ``offset``, at most ``limit``.
 
         Raises:
@@ -179,9 +119,9 @@ class Workspace:
         """
         arguments = {"path": path, "offset": offset, "limit": limit, "outside": outside}
         call = PendingCall("read", arguments, max_reply=files.MAX_READ_BYTES if limit is None else limit)
-        return _Answer(self._link.submit(call).future, lambda reply: reply.payload)
+        return Answer(self._link.submit(call).future, lambda reply: reply.payload)
 
-    read_bytes, aread_bytes = _twins(_read_bytes)
+    read_bytes, aread_bytes = twins(_read_bytes)
 
     def _write_bytes(
         self,
@@ -192,7 +132,7 @@ class Workspace:
         mode: int | None = None,
         make_parents: bool = True,
         outside: bool = False,
-    ) -> _Answer[FileInfo]:
+    ) -> Answer[FileInfo]:
         """Write a whole file atomically: a reader sees the old or the new content, never a part.
 
         Args:
@@ -211,28 +151,28 @@ class Workspace:
             "make_parents": make_parents,
             "outside": outside,
         }
-        return _Answer(self._link.submit(PendingCall("write", arguments, bytes(content))).future, _info)
+        return Answer(self._link.submit(PendingCall("write", arguments, bytes(content))).future, _info)
 
-    write_bytes, awrite_bytes = _twins(_write_bytes)
+    write_bytes, awrite_bytes = twins(_write_bytes)
 
     @staticmethod
     def sha256(content: bytes) -> str:
         """What ``write_bytes`` compares ``expected_sha256`` with."""
         return hashlib.sha256(content).hexdigest()
 
-    def _stat(self, path: str, *, follow: bool = True, outside: bool = False) -> _Answer[FileInfo]:
+    def _stat(self, path: str, *, follow: bool = True, outside: bool = False) -> Answer[FileInfo]:
         """What is at ``path``; ``follow=False`` describes a link itself."""
         return self._ask("stat", _info, path=path, follow=follow, outside=outside)
 
-    stat, astat = _twins(_stat)
+    stat, astat = twins(_stat)
 
-    def _exists(self, path: str, *, outside: bool = False) -> _Answer[bool]:
+    def _exists(self, path: str, *, outside: bool = False) -> Answer[bool]:
         """Whether there is anything at ``path``, links followed."""
         return self._ask("exists", lambda reply: reply.value["exists"] is True, path=path, outside=outside)
 
-    exists, aexists = _twins(_exists)
+    exists, aexists = twins(_exists)
 
-    def _list(self, path: str = ".", *, outside: bool = False) -> _Answer[Sequence[FileInfo]]:
+    def _list(self, path: str = ".", *, outside: bool = False) -> Answer[Sequence[FileInfo]]:
         """The entries of one directory, sorted by code point; links are not followed."""
 
         def decode(reply: Reply) -> Sequence[FileInfo]:
@@ -240,39 +180,39 @@ class Workspace:
 
         return self._ask("list", decode, path=path, outside=outside)
 
-    list, alist = _twins(_list)
+    list, alist = twins(_list)
 
-    def _realpath(self, path: str, *, outside: bool = False) -> _Answer[str]:
+    def _realpath(self, path: str, *, outside: bool = False) -> Answer[str]:
         """``path`` with every link resolved, relative to the workspace (absolute outside it)."""
         return self._ask("realpath", lambda reply: str(reply.value["path"]), path=path, outside=outside)
 
-    realpath, arealpath = _twins(_realpath)
+    realpath, arealpath = twins(_realpath)
 
-    def _make_dir(self, path: str, *, outside: bool = False) -> _Answer[FileInfo]:
+    def _make_dir(self, path: str, *, outside: bool = False) -> Answer[FileInfo]:
         """Create a directory and its parents; one that exists is fine."""
         return self._ask("make_dir", _info, path=path, outside=outside)
 
-    make_dir, amake_dir = _twins(_make_dir)
+    make_dir, amake_dir = twins(_make_dir)
 
-    def _move(self, path: str, to: str, *, outside: bool = False) -> _Answer[FileInfo]:
+    def _move(self, path: str, to: str, *, outside: bool = False) -> Answer[FileInfo]:
         """Rename a file, link or directory; parents of the new place are created, a file there is replaced."""
         return self._ask("move", _info, path=path, to=to, outside=outside)
 
-    move, amove = _twins(_move)
+    move, amove = twins(_move)
 
-    def _remove(self, *paths: str, missing_ok: bool = False, outside: bool = False) -> _Answer[int]:
+    def _remove(self, *paths: str, missing_ok: bool = False, outside: bool = False) -> Answer[int]:
         """Remove files, links (never what they point to) and directories with all they hold; how many paths were."""
         arguments = {"paths": [*paths], "missing_ok": missing_ok, "outside": outside}
         return self._ask("remove", lambda reply: int(reply.value["removed"]), **arguments)
 
-    remove, aremove = _twins(_remove)
+    remove, aremove = twins(_remove)
 
-    def _ask(self, operation: str, decode: Callable[[Reply], T], **arguments: Any) -> _Answer[T]:
-        return _Answer(self.request(operation, arguments), decode)
+    def _ask(self, operation: str, decode: Callable[[Reply], T], **arguments: Any) -> Answer[T]:
+        return Answer(self.request(operation, arguments), decode)
 
     def _glob(
         self, pattern: str, *, path: str = ".", case_sensitive: bool = False, ignore: bool = True
-    ) -> _Answer[Sequence[str]]:
+    ) -> Answer[Sequence[str]]:
         """Files that match, ordered and capped as the tool ``glob`` does; ``ignore=False`` finds ignored ones too."""
         return self._ask(
             "glob",
@@ -283,7 +223,7 @@ class Workspace:
             respect_git_ignore=ignore,
         )
 
-    glob, aglob = _twins(_glob)
+    glob, aglob = twins(_glob)
 
     def _grep(
         self,
@@ -295,7 +235,7 @@ class Workspace:
         fixed_strings: bool = False,
         ignore: bool = True,
         max_matches: int = 10_000,
-    ) -> _Answer[Sequence[Match]]:
+    ) -> Answer[Sequence[Match]]:
         """Lines that match a regular expression of Python's ``re``, by path and line; ``include`` is a glob."""
         return self._ask(
             "grep",
@@ -310,9 +250,9 @@ class Workspace:
             max_matches=max_matches,
         )
 
-    grep, agrep = _twins(_grep)
+    grep, agrep = twins(_grep)
 
-    def _replace(self, path: str, old: str, new: str, *, expected: int | None = 1) -> _Answer[int]:
+    def _replace(self, path: str, old: str, new: str, *, expected: int | None = 1) -> Answer[int]:
         """Replace a text in a file, as the tool ``replace`` does; how many places were changed.
 
         Args:
@@ -324,9 +264,9 @@ class Workspace:
         first = old.encode()
         arguments = {"path": path, "old_bytes": len(first), "expected": expected}
         future = self.request("replace", arguments, first + new.encode())
-        return _Answer(future, lambda reply: int(reply.value["replacements"]))
+        return Answer(future, lambda reply: int(reply.value["replacements"]))
 
-    replace, areplace = _twins(_replace)
+    replace, areplace = twins(_replace)
 
     def scan(self, path: str = ".", *, exclude: Sequence[str] = (), exclude_file: str | None = None) -> Scan:
         """Every path below a directory with what ``lstat`` says of it.
@@ -385,85 +325,6 @@ class Workspace:
             call.future.cancel()
 
 
-class Process:
-    """A running command: read its output as it comes, write to it, signal it, wait for it."""
-
-    def __init__(self, workspace: Workspace, call: PendingCall) -> None:
-        self._workspace = workspace
-        self._call = call
-
-    @property
-    def pid(self) -> int:
-        """Its process id inside the environment; waits until it has started.
-
-        Raises:
-            FileNotFoundError: It could not be started: no such directory or program.
-        """
-        pid = self._call.wait_for_pid()
-        if not pid:
-            self._result()
-        return pid
-
-    def output(self) -> Iterator[tuple[str, bytes]]:
-        """(``"stdout"`` or ``"stderr"``, bytes) as they come, until the process ends. Reading slowly slows it down."""
-        for stream, data in self._call.events():
-            yield ("stdout", "stderr")[stream == 2], data
-
-    async def aoutput(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Like ``output``; cancelling kills the process."""
-        events = self.output()
-        try:
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
-                yield event
-        except asyncio.CancelledError:
-            self._call.future.cancel()
-            raise
-
-    def write(self, data: bytes) -> None:
-        """Write to its standard input; waits while it is not reading."""
-        self._call.send(data, more=True)
-
-    def close_input(self) -> None:
-        """Let it read end-of-file behind what was written."""
-        self._call.send(b"", more=False)
-
-    def send_signal(self, number: int) -> None:
-        """Signal its process group; SIGKILL goes to the whole tree.
-
-        Raises:
-            ProcessLookupError: It has ended.
-        """
-        try:
-            self._workspace.request("signal", {"call": self._call.id, "signal": int(number)}).result()
-        except GuestCallError as refusal:
-            raise ProcessLookupError(str(refusal)) from refusal
-
-    def kill(self) -> None:
-        """Kill its whole tree; of no effect on one that has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self.send_signal(signal.SIGKILL)
-
-    def wait(self) -> CommandResult:
-        """How it ended; output nobody has read is dropped."""
-        for _ in self._call.events():
-            continue
-        return self._result()
-
-    async def await_(self) -> CommandResult:
-        """Like ``wait``; cancelling kills the process."""
-        try:
-            return await asyncio.to_thread(self.wait)
-        except asyncio.CancelledError:
-            self._call.future.cancel()
-            raise
-
-    def _result(self) -> CommandResult:
-        try:
-            return _command_result(self._call.future.result())
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
-
-
 def _command(
     command: str | Sequence[str],
     cwd: str | None,
@@ -496,18 +357,3 @@ def _matches(reply: Reply) -> Sequence[Match]:
         for number, is_match, text, *_ in found["lines"]
         if is_match
     ]
-
-
-def _command_result(reply: Reply) -> CommandResult:
-    value, payload = reply
-    kept, total = value["kept"], value["total"]
-    return CommandResult(
-        exit_code=int(value["exit_code"]),
-        signal=value["signal"],
-        stdout=payload[: kept[0]],
-        stderr=payload[kept[0] :],
-        timed_out=value["timed_out"] is True,
-        truncated=kept != total,
-        duration_seconds=float(value["duration"]),
-        background_pids=tuple(int(pid) for pid in value["background_pids"]),
-    )
