@@ -246,15 +246,18 @@ def test_cancelling_a_task_kills_its_command(backend: LocalBackend):
     assert works(backend)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
+def test_commands_of_a_host_that_ignores_signals_can_be_interrupted(tmp_path: Path):
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        with LocalBackend("nohup", workspace_dir=tmp_path / "w") as backend:
+            command = 'for name in INT QUIT HUP; do trap "echo $name" $name; kill -$name $$; done'
+            assert backend.workspace.run(command).stdout == b"INT\nQUIT\nHUP\n"
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_interrupting_a_blocking_call_kills_its_command(backend: LocalBackend):
     seconds = marker()
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

@@ -189,6 +189,10 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        # Handlers, too, where the host was started to ignore them (nohup, a background job): a command inherits
+        # what is ignored, and could never be interrupted, but not what is handled.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: None)
 
     def run(self, early: List[protocol.Frame]) -> None:
         """Serve until the stream ends; ``early`` came in together with the start frame."""
