@@ -45,7 +45,8 @@ def create_backend(
     """Make a backend; ``start()`` it, or use it as a context manager.
 
     Args:
-        name: ``available("backend")`` lists them.
+        name: ``available("backend")`` lists them. ``auto`` is bubblewrap, else Docker, whichever works here: its class
+            says which it is. It never falls back to no isolation.
         project_id: Whose workspace: any string of 1 to 200 characters.
         state_manager: One you made, or the name of one that needs no options.
         preset: What to prepare in a new workspace: a preset, its class, or its name.
@@ -53,15 +54,17 @@ def create_backend(
 
     Raises:
         PluginError: The backend, state manager or preset cannot be had; see ``omniagents.errors``.
+        BackendStartError: ``auto`` found nothing that isolates; says why, and the cure.
         TypeError: A wrong option, or something of the wrong type; names what is valid.
     """
-    from omniagents.plugins import registry
+    from omniagents.plugins import automatic, registry
     from omniagents.state.base import StateManager
 
     manager = create_state_manager(state_manager) if isinstance(state_manager, str) else state_manager
     _check_instance("state_manager", manager, StateManager, "a state manager or the name of one")
     if preset is not None:
         options["preset"] = _preset(preset)
+    name = automatic.choose_backend() if name == automatic.AUTOMATIC else name
     made = registry.create("backend", name, project_id=project_id, state_manager=manager, **options)
     return cast("Backend", made)
 

@@ -20,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import omniagents
 from omniagents.backends.base import Backend
 from omniagents.backends.local_backend import LocalBackend
+from omniagents.plugins.registry import resolve
 from omniagents.records import FileInfo, FileKind, ImportEntry
 from omniagents.testing._trees import contents, described
 from omniagents.testing.tools.base import check, tool_class
@@ -219,8 +221,21 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         yield backend
 
 
-@pytest.fixture(scope="module", params=["another directory", *(f"Python {version}" for version in _pythons())])
+def _isolated() -> list[str]:
+    """Installed backends that isolate and work here."""
+    installed = {record.name for record in omniagents.available("backend") if record.status == "ready"}
+    return [name for name in ("bubblewrap", "docker") if name in installed and not resolve("backend", name).problems()]
+
+
+@pytest.fixture(
+    scope="module",
+    params=["another directory", *(f"Python {version}" for version in _pythons()), *_isolated()],
+)
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    if request.param in _isolated():
+        with omniagents.create_backend(request.param, project_id="differential") as backend:
+            yield backend
+        return
     python = _pythons().get(request.param.removeprefix("Python "), sys.executable)
     directory: Path = tmp_path_factory.mktemp("other") / "with a longer name" / "é"
     with LocalBackend(f"differential {request.param}", workspace_dir=directory, python=python) as backend:

@@ -11,6 +11,7 @@ from tests.core.cli_support import Program
 
 from omniagents.demo import acts, sources
 from omniagents.demo.stage import Cast, ClaimError, Part, Step, claim, step
+from omniagents.errors import BackendStartError
 from omniagents.plugins import manager
 
 
@@ -68,6 +69,23 @@ def test_without_a_registry_it_uses_its_own_source(
     assert "because the package registry was of no use: no route to host" in capsys.readouterr().out
 
 
+@pytest.mark.extra
+def test_where_nothing_isolates_it_plays_on_the_local_backend_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from omniagents.demo import program as directing
+
+    def refuse() -> str:
+        raise BackendStartError("nothing is installed")
+
+    monkeypatch.setattr(directing, "choose_backend", refuse)
+    assert directing._backend() == "local"
+    assert "NO ISOLATION: the backend is 'local', because nothing is installed" in capsys.readouterr().out
+    monkeypatch.setattr(directing, "choose_backend", lambda: "bubblewrap")
+    assert directing._backend() == "bubblewrap"
+    assert "the backend 'auto' is bubblewrap here" in capsys.readouterr().out
+
+
 def test_a_failing_act_is_exit_code_1_and_says_what_is_not_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,5 +116,7 @@ def test_a_cast_survives_json(tmp_path: Path) -> None:
 def _cast(tmp_path: Path) -> Cast:
     works = sources.own_source(tmp_path)
     return Cast(
-        "snapshots", tuple(Part(name, name * 2, work) for name, work in zip(("alice", "bob"), works, strict=True))
+        "local",
+        "snapshots",
+        tuple(Part(name, name * 2, work) for name, work in zip(("alice", "bob"), works, strict=True)),
     )

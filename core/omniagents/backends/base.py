@@ -17,7 +17,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import platformdirs
 
@@ -39,7 +39,7 @@ from omniagents.state.base import Snapshot, StateManager
 from omniagents.state.noop import NoOpStateManager
 from omniagents.workspace import Workspace
 
-__all__ = ["Backend", "BackendStatus", "ByteStream"]
+__all__ = ["Backend", "BackendStatus", "ByteStream", "Problem"]
 
 BackendStatus = Literal["uninitialized", "running", "stopped", "failed"]
 
@@ -47,6 +47,20 @@ _log = logging.getLogger("omniagents")
 
 # In the workspace while a snapshot is being loaded into it: a workspace that has it is not complete.
 _LOADING_MARKER = ".omniagents-loading.tmp"
+
+
+class Problem(NamedTuple):
+    """Why a backend cannot work on this machine.
+
+    Attributes:
+        what: What is missing or forbidden, in a few words.
+        why: What was found.
+        cure: The command, or what to do.
+    """
+
+    what: str
+    why: str
+    cure: str
 
 
 class Backend(ABC):
@@ -101,6 +115,14 @@ class Backend(ABC):
         self._checkpoints: _Checkpoints | None = None
         leases = platformdirs.user_data_path("omniagents") / "leases" / type(self).__name__
         self._lease = Lease(leases, self.project_id)
+
+    @classmethod
+    def problems(cls) -> list[Problem]:
+        """What keeps this kind of backend from working on this machine, as far as it can be told without a project.
+
+        ``omniagents doctor`` shows it, and the backend ``auto`` takes the first that has none.
+        """
+        return []
 
     @abstractmethod
     def _provision(self) -> None:

@@ -21,9 +21,10 @@ import platformdirs
 
 import omniagents
 from omniagents.backends.local_backend import LocalBackend
-from omniagents.errors import OmniagentsError
+from omniagents.errors import OmniagentsError, PluginError
 from omniagents.guest import kernel
 from omniagents.plugins.first_party import FIRST_PARTY, install_command
+from omniagents.plugins.registry import resolve
 
 __all__ = ["CHECKS", "Finding"]
 
@@ -163,15 +164,18 @@ def uv() -> Finding:
     return Finding("uv", "ok", found, needed_for)
 
 
-def bubblewrap() -> Finding:
+def bubblewrap() -> Finding | list[Finding]:
+    """The plugin's own answer, if it is installed: it knows what forbids a sandbox, and the cure."""
     needed_for = "backend bubblewrap"
     found = _version_of("bwrap", "--version")
-    if found is None:
-        return Finding("bwrap", "missing", "not on PATH", needed_for, _apt("bubblewrap"))
-    tried = _answer("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true")
-    if tried.returncode:
-        fix = "sysctl -w kernel.unprivileged_userns_clone=1  # and in a container: allow user namespaces"
-        return Finding("bwrap", "missing", f"{found}, but: {tried.stderr.strip()[:300]}", needed_for, fix)
+    try:
+        problems = resolve("backend", "bubblewrap").problems()
+    except PluginError:
+        if found is None:
+            return Finding("bwrap", "missing", "not on PATH", needed_for, _apt("bubblewrap"))
+        return Finding("bwrap", "ok", f"{found}; not tried", needed_for)
+    if problems:
+        return [Finding("bwrap", "missing", f"{each.what}: {each.why}", needed_for, each.cure) for each in problems]
     return Finding("bwrap", "ok", f"{found}: makes a sandbox", needed_for)
 
 

@@ -24,8 +24,9 @@ def demo(directory: Path | None, keep: bool, offline: bool) -> int:
 
     Real packages from the package registry are placed in the workspaces of alice and bob, edited and tested
     through the ten tools, saved, found again by new processes, and an older state is restored. Everything that is
-    claimed is checked; the exit code is 1 if something is not as stated. Runs on the local backend, which
-    does not isolate: what it runs are the tests of two well-known packages, at pinned hashes.
+    claimed is checked; the exit code is 1 if something is not as stated. Runs on the backend that `auto` is here,
+    or, where nothing isolates, on the local one, and says so: what it runs are the tests of two well-known packages,
+    at pinned hashes.
     """
     from omniagents.demo.program import play
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from omniagents._version import __version__
-from omniagents.cli import demo, doctor, plugins, run_command, shell, state
+from omniagents.cli import demo, doctor, plugins, reap, run_command, shell, state
 from omniagents.cli.output import note
 from omniagents.errors import OmniagentsError
 
@@ -39,7 +39,7 @@ def program(debug: bool) -> None:
     """
 
 
-for _command in (run_command.run, shell.shell, state.state, plugins.plugins, doctor.doctor, demo.demo):
+for _command in (run_command.run, shell.shell, state.state, plugins.plugins, doctor.doctor, demo.demo, reap.reap):
     program.add_command(_command)
 
 

@@ -21,6 +21,8 @@ import omniagents
 from omniagents.cli.output import console, note, printable
 from omniagents.demo import sources
 from omniagents.demo.stage import Cast, Part, Step
+from omniagents.errors import BackendStartError
+from omniagents.plugins.automatic import choose_backend
 
 __all__ = ["play"]
 
@@ -100,7 +102,19 @@ def _cast(place: Path, offline: bool) -> Cast:
     _show(Step("", text, time.perf_counter() - started))
     names = ("alice", "bob")
     parts = (Part(name, f"{name}-{secrets.token_hex(12)}", work) for name, work in zip(names, works, strict=True))
-    return Cast(str(place / "snapshots"), tuple(parts))
+    return Cast(_backend(), str(place / "snapshots"), tuple(parts))
+
+
+def _backend() -> str:
+    """What ``auto`` is here; where nothing isolates, ``local``, and it is said."""
+    started = time.perf_counter()
+    try:
+        name = choose_backend()
+        text = f"the backend 'auto' is {name} here: the users' code is shut off from this machine"
+    except BackendStartError as error:
+        name, text = "local", f"NO ISOLATION: the backend is 'local', because {error}"
+    _show(Step("", text, time.perf_counter() - started))
+    return name
 
 
 def _played(act: str, cast: Cast, place: Path) -> bool:

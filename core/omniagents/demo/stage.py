@@ -29,8 +29,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays, and where snapshots are kept."""
+    """Who plays, on which backend, and where snapshots are kept."""
 
+    backend: str
     snapshots: str
     parts: tuple[Part, ...]
 
@@ -41,7 +42,7 @@ class Cast:
     def from_json(cls, text: str) -> Cast:
         told = json.loads(text)
         parts = (Part(part["name"], part["marker"], Work(**part["work"])) for part in told["parts"])
-        return cls(told["snapshots"], tuple(parts))
+        return cls(told["backend"], told["snapshots"], tuple(parts))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from . import storing
 from .context import CallCancelled, Context, Reply
 from .failure import GuestFailure, failure_of_os_error
 from .removal import remove_tree
-from .root import Root, display
+from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Root, display
 
 __all__ = [
     "MAX_READ_BYTES",
@@ -184,10 +184,38 @@ def move(context: Context, arguments: Dict[str, Any]) -> Reply:
     _refuse_root(context.root, source, arguments["path"])
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.rename(source, target)
+        _rename(source, target)
     except OSError as error:
         raise failure_of_os_error(error, error.filename and arguments["path"]) from error
     return {"info": _lstat(context.root, target, arguments["to"])}, b""
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_across(source, target)
+
+
+def _move_across(source: str, target: str) -> None:
+    """To another file system: copied beside the target, which still changes in one step, then removed."""
+    import shutil  # few environments have more than one file system that matters
+
+    beside = "%s%s%s" % (TEMPORARY_PREFIX, os.urandom(8).hex(), TEMPORARY_SUFFIX)
+    copy = os.path.join(os.path.dirname(target), beside)
+    try:
+        if os.path.isdir(source) and not os.path.islink(source):
+            shutil.copytree(source, copy, symlinks=True)
+        else:
+            shutil.copy2(source, copy, follow_symlinks=False)
+        os.rename(copy, target)
+    except BaseException:
+        if os.path.lexists(copy):
+            remove_tree(copy)
+        raise
+    remove_tree(source)
 
 
 def remove(context: Context, arguments: Dict[str, Any]) -> Reply:

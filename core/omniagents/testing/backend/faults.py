@@ -18,6 +18,8 @@ MakeBackend = Callable[..., Backend]
 
 # The parent of a command is the guest.
 _KILL_GUEST = "kill -9 $PPID; sleep 300"
+# Its number, and when it started: where each guest has a process namespace of its own, all have the same number.
+_WHICH_GUEST = "echo $PPID $(cut -d' ' -f22 /proc/$PPID/stat 2>/dev/null)"
 
 
 class FaultTests(BackendTests):
@@ -63,12 +65,12 @@ class FaultTests(BackendTests):
     def test_a_guest_killed_while_nothing_is_asked_of_it_is_replaced(self, make_backend: MakeBackend) -> None:
         with make_backend() as backend:
             backend.workspace.write_bytes("a.txt", b"kept")
-            guest = int(backend.workspace.run("echo $PPID").stdout)
-            backend.workspace.run(f"(sleep 0.1; kill -9 {guest}) > /dev/null 2>&1 &")
+            guest = backend.workspace.run(_WHICH_GUEST).stdout
+            backend.workspace.run(f"(sleep 0.1; kill -9 {guest.split()[0].decode()}) > /dev/null 2>&1 &")
 
             def is_replaced() -> bool:
                 try:
-                    return int(backend.workspace.run("echo $PPID").stdout) != guest
+                    return backend.workspace.run(_WHICH_GUEST).stdout != guest
                 except GuestDiedError:
                     return False
 

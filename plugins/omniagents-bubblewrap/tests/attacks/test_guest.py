@@ -1,0 +1,150 @@
+"""Speaking for the guest, or keeping it from speaking: forged frames, planted programs, kills and stops."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+
+import pytest
+
+from omniagents.errors import BackendError, GuestDiedError
+
+
+# What a command prints goes through the same stream as the guest's answers: it must not be able to look like one.
+def test_forged_frames_are_output_like_any_other(sandbox) -> None:
+    forged = b'\0\0\0\x1f\0\0\0\0{"type":"reply","id":1,"value":{}}' * 500
+    sandbox.workspace.write_bytes("forged", forged)
+    assert sandbox.workspace.run("cat forged; cat forged >&2").stdout == forged
+
+
+# Every descriptor that a command inherits could be the stream to the host.
+def test_a_command_inherits_no_descriptor_of_the_guests(sandbox, attack) -> None:
+    told = attack(
+        sandbox,
+        "tell([os.readlink('/proc/self/fd/%d' % fd) for fd in range(64) if os.path.exists('/proc/self/fd/%d' % fd)])",
+    )
+    assert [each for each in told if "socket:" in each] == []
+    assert len(told) == 3
+
+
+# sitecustomize, usercustomize, json.py and PYTHON* variables run in the next Python that starts in that directory or
+# home.
+def test_planted_python_modules_do_not_run_in_the_guest(make) -> None:
+    with make() as backend:
+        plant = "import os; open('/tmp/owned', 'a').write(str(os.getpid()) + '\\n')\n"
+        for name in ("sitecustomize", "usercustomize", "json", "zlib", "base64", "selectors"):
+            backend.workspace.write_bytes(f"{name}.py", plant.encode())
+        backend.workspace.run(
+            "d=$HOME/.local/lib/python3.$(python3 -c 'import sys; print(sys.version_info[1])')/site-packages;"
+            " mkdir -p $d; cp *.py $d; echo 'export PYTHONPATH=/workspace' > ~/.profile; rm -f /tmp/owned",
+            cwd="/", outside=True,
+        )  # fmt: skip
+        guest = restart_guest(backend)
+        owned = backend.workspace.run("cat /tmp/owned 2>/dev/null").stdout.split()
+        assert str(guest).encode() not in owned
+
+
+# A python3 of one's own, first in PATH for whoever looks there.
+def test_a_planted_python_is_not_what_the_next_guest_runs_in(make) -> None:
+    with make() as backend:
+        script = '#!/bin/sh\ntouch /workspace/owned\nexec /usr/bin/python3 "$@"\n'
+        for place in ("python3", "../home/user/.local/bin/python3"):
+            backend.workspace.run(f"mkdir -p ~/.local/bin; printf '%s' '{script}' > {place}; chmod 755 {place}")
+        restart_guest(backend)
+        assert not backend.workspace.exists("owned")
+
+
+# LD_PRELOAD by file: /etc/ld.so.preload. By variable: it reaches only processes that the attacker starts anyway.
+def test_no_library_can_be_preloaded_into_the_guest(make) -> None:
+    with make() as backend:
+        result = backend.workspace.run("echo /workspace/evil.so > /etc/ld.so.preload")
+        assert result.exit_code != 0
+        backend.workspace.run("echo 'export LD_PRELOAD=/workspace/evil.so' | tee ~/.bashrc ~/.profile ~/.bash_profile")
+        restart_guest(backend)
+        assert backend.workspace.run("echo $LD_PRELOAD").stdout == b"\n"
+
+
+# Start-up files of the shell would run before every command of every tool.
+def test_planted_shell_start_up_files_do_not_run(make) -> None:
+    with make() as backend:
+        backend.workspace.run(
+            "echo 'echo owned' | tee ~/.bashrc ~/.profile ~/.bash_profile ~/.bash_login ~/.shrc ~/.kshrc"
+        )
+        assert backend.workspace.run("echo mine").stdout == b"mine\n"
+        assert backend.workspace.run("export BASH_ENV=~/.bashrc ENV=~/.profile").exit_code == 0
+        assert backend.workspace.run("echo mine").stdout == b"mine\n"
+
+
+# Killing the guest: the call says so, and the next one works.
+def test_a_killed_guest_is_replaced(make) -> None:
+    with make() as backend:
+        with pytest.raises(GuestDiedError):
+            backend.workspace.run("kill -9 $PPID $(cut -d' ' -f4 /proc/$PPID/stat); sleep 300")
+        assert backend.workspace.run("echo back").stdout == b"back\n"
+
+
+# A stopped guest answers nothing and sees no end of its stream. Shutting down must not wait for it.
+def test_a_stopped_guest_cannot_keep_its_sandbox_alive(make) -> None:
+    backend = make()
+    backend.start()
+    backend.workspace.run("(sleep 0.2; kill -STOP -1) > /dev/null 2>&1 & sleep 0")
+    wait_for(lambda: is_stopped(backend))
+    started = time.monotonic()
+    try:
+        backend.shutdown(save=False)
+    except BackendError:
+        backend.shutdown(save=False)
+    assert time.monotonic() - started < 20
+    assert not any(stream._child.poll() is None for stream in backend._streams)
+
+
+# "Zip slip": names in an archive that climb out, and links that lead out for the entry after them.
+def test_archives_cannot_climb_out(sandbox, tmp_path) -> None:
+    target = tmp_path / "climbed"
+    evil = io.BytesIO()
+    with tarfile.open(fileobj=evil, mode="w") as archive:
+        for name in ("../../../../../../" + str(target)[1:], str(target), "../climbed"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        archive.addfile(link)
+        archive.addfile(tarfile.TarInfo("link/climbed"), io.BytesIO())
+    sandbox.workspace.write_bytes("evil.tar", evil.getvalue())
+    sandbox.workspace.run("tar -xPf evil.tar")
+    sandbox.workspace.run("python3 -c 'import tarfile; tarfile.open(\"evil.tar\").extractall()'")
+    assert not target.exists()
+
+
+def restart_guest(backend) -> int:
+    """Kill the guest; the number of the next one."""
+    with pytest.raises(GuestDiedError):
+        backend.workspace.run("kill -9 $PPID $(cut -d' ' -f4 /proc/$PPID/stat); sleep 300", cwd="/", outside=True)
+    return int(backend.workspace.run("cut -d' ' -f4 /proc/$PPID/stat").stdout)
+
+
+def is_stopped(backend) -> bool:
+    """Whether the first process of the only sandbox has only stopped ones below it."""
+    (stream,) = backend._streams
+    states = []
+    for pid in below(stream._child.pid):
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                states.append(file.read().rpartition(b")")[2].split()[0])
+        except OSError:
+            continue
+    return states.count(b"T") > 0
+
+
+def below(pid: int) -> set[int]:
+    from omniagents.guest.kernel import descendants
+
+    return descendants(pid)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        os.sched_yield()

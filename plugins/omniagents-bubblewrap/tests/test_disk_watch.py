@@ -1,0 +1,96 @@
+"""When the disk is measured, and who is ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniagents_bubblewrap import disk_watch
+from omniagents_bubblewrap.disk_watch import DiskWatch, Usage, over, usage_of
+from omniagents_bubblewrap.limits import Limits
+
+_MIB = 1 << 20
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A watch that looks only when told, on a disk whose numbers the test sets."""
+    disk: dict[str, Any] = {"free": (100 * _MIB, 1000), "usage": Usage(0, 1), "measured": 0}
+    told: list[str] = []
+
+    def measure(directories: list[str]) -> Usage:
+        disk["measured"] += 1
+        return disk["usage"]
+
+    monkeypatch.setattr(disk_watch, "usage_of", measure)
+    monkeypatch.setattr(disk_watch, "_free", lambda directory: disk["free"])
+    monkeypatch.setattr(DiskWatch, "start", lambda self: None)
+    limits = Limits(workspace_bytes=10 * _MIB, workspace_files=100, host_free_bytes=20 * _MIB)
+    return DiskWatch(["/"], limits, told.append), disk, told
+
+
+def test_nothing_is_measured_while_nothing_changes(watch: Any) -> None:
+    watching, disk, _ = watch
+    for _ in range(3):
+        watching.look()
+    assert disk["measured"] == 1
+
+
+def test_more_written_than_is_left_is_measured_at_once_and_ends_who_wrote_it(watch: Any) -> None:
+    watching, disk, told = watch
+    watching.look()
+    disk.update(free=(88 * _MIB, 1000), usage=Usage(12 * _MIB, 1))
+    watching.look()
+    assert told == ["workspace and home take 12 MiB of disk and may take 10 MiB"]
+
+
+def test_who_removes_what_is_too_much_is_left_to_it(watch: Any) -> None:
+    watching, disk, told = watch
+    disk["usage"] = Usage(12 * _MIB, 1)
+    watching.look()
+    disk.update(free=(101 * _MIB, 1000), usage=Usage(11 * _MIB, 1))
+    watching._due = 0
+    watching.look()
+    assert len(told) == 1
+
+
+def test_who_goes_on_writing_is_ended_again(watch: Any) -> None:
+    watching, disk, told = watch
+    disk["usage"] = Usage(12 * _MIB, 1)
+    watching.look()
+    disk.update(free=(80 * _MIB, 1000), usage=Usage(32 * _MIB, 1))
+    watching.look()
+    assert len(told) == 2
+
+
+def test_a_full_disk_ends_who_fills_it_and_nobody_else(watch: Any) -> None:
+    watching, disk, told = watch
+    watching.look()
+    disk.update(free=(5 * _MIB, 1000), usage=Usage(0, 1))
+    watching.look()
+    assert told == []
+    disk.update(free=(2 * _MIB, 1000), usage=Usage(3 * _MIB, 1))
+    watching.look()
+    assert told == ["the disk is almost full (2 MiB left) and this environment was filling it"]
+
+
+def test_blocks_are_counted_not_sizes_and_links_are_not_followed(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "link").symlink_to("/usr")
+    usage = usage_of([str(tmp_path)])
+    assert usage.bytes < _MIB
+    assert usage.files == 3
+
+
+def test_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        usage_of([str(tmp_path / "gone")])
+
+
+def test_what_is_within_its_limits_is_not_over_them() -> None:
+    assert over(Usage(5, 5), Limits(workspace_bytes=5, workspace_files=5)) == ""
+    assert over(Usage(5, 6), Limits(workspace_files=5)) == "workspace and home hold 6 files and may hold 5"
+    assert over(Usage(1 << 60, 1 << 60), Limits(workspace_bytes=None, workspace_files=None)) == ""

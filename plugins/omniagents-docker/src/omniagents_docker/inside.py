@@ -1,0 +1,126 @@
+"""Prepares a new container from within, as its root, before anything of the user's runs there; standard library only.
+
+Its text is run by ``python3 -I -S`` in the container, so it must run on Python 3.8. One argument,
+JSON: ``workspace``, ``home``, ``is_new``, ``marker``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4
+networks). It prints one line of JSON: ``status``, what the kernel says of the container's first process.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+# linux/rtnetlink.h, linux/netlink.h, linux/fib_rules.h
+_RTM_NEWRULE = 32
+_REQUEST_CREATE = 0x1 | 0x4 | 0x200 | 0x400
+_TO_TABLE, _PROHIBIT = 1, 8
+_DESTINATION, _PRIORITY, _TABLE, _PROTOCOL, _PORTS = 1, 6, 15, 22, 24
+_MAIN = 254
+_GATEWAY = 0x2  # RTF_GATEWAY of linux/route.h
+
+
+def give_workspace(path: str, uid: int, gid: int, is_new: bool, marker: str) -> None:
+    """Make a workspace belong to the guest's user; one that was another's changes hands as a whole.
+
+    A new one gets ``marker``, which stays until it is filled: should the host die before, the next start fills it.
+    """
+    os.makedirs(path, exist_ok=True)
+    status = os.lstat(path)
+    if (status.st_uid, status.st_gid) == (uid, gid) and not is_new:
+        return
+    if is_new or not os.listdir(path):
+        with open(os.path.join(path, marker), "wb"):
+            pass
+    for directory, folders, files in os.walk(path):
+        for name in folders + files:
+            os.lchown(os.path.join(directory, name), uid, gid)
+    # Last: a preparation that was interrupted is repeated as a whole.
+    os.chown(path, uid, gid)
+
+
+def routes() -> tuple[list[str], list[tuple[str, int]]]:
+    """The host's addresses on this network, and the networks of neighbours, from /proc/net/route."""
+    hosts, neighbours = set(), set()
+    with open("/proc/net/route") as table:
+        for line in table.readlines()[1:]:
+            _, destination, gateway, flags, _, _, _, mask = line.split()[:8]
+            if int(flags, 16) & _GATEWAY:
+                hosts.add(_address(gateway))
+            else:
+                neighbours.add((_address(destination), bin(int(mask, 16)).count("1")))
+    return sorted(hosts), sorted(neighbours)
+
+
+def name_servers() -> list[str]:
+    """The IPv4 name servers the engine gave the container; Podman's is the host's own address."""
+    with open("/etc/resolv.conf") as lines:
+        words = [line.split() for line in lines if line.startswith("nameserver")]
+    return [word[1] for word in words if len(word) > 1 and ":" not in word[1] and not word[1].startswith("127.")]
+
+
+def _address(hexadecimal: str) -> str:
+    return socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
+
+
+def block(networks: Sequence[str]) -> None:
+    """Refuse what is sent to the host, to neighbours and to ``networks``: at once, as EACCES.
+
+    Names may be asked for: of the name servers the engine gave, and of any that is neither the host nor a neighbour.
+    """
+    hosts, neighbours = routes()
+    protocols = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
+    rules = [(_TO_TABLE, server, 32, protocol) for server in name_servers() for protocol in protocols]
+    rules += [(_PROHIBIT, host, 32, 0) for host in hosts]
+    rules += [(_PROHIBIT, address, bits, 0) for address, bits in neighbours]
+    rules += [(_TO_TABLE, "0.0.0.0", 0, protocol) for protocol in protocols]
+    for network in networks:
+        address, _, bits_text = network.partition("/")
+        rules.append((_PROHIBIT, address, int(bits_text or 32), 0))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
+        for priority, rule in enumerate(rules, 100):
+            kernel.send(_message(priority, *rule))
+            code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
+            if code and code != errno.EEXIST:
+                raise OSError(code, f"rule for {rule[1]}/{rule[2]}: {os.strerror(code)}")
+
+
+def _message(priority: int, action: int, address: str, bits: int, protocol: int) -> bytes:
+    attributes = _attribute(_PRIORITY, struct.pack("=I", priority))
+    if bits:
+        attributes += _attribute(_DESTINATION, socket.inet_aton(address))
+    if protocol:
+        attributes += _attribute(_TABLE, struct.pack("=I", _MAIN))
+        attributes += _attribute(_PROTOCOL, struct.pack("=B", protocol))
+        attributes += _attribute(_PORTS, struct.pack("=HH", 53, 53))
+    body = struct.pack("=8BI", socket.AF_INET, bits, 0, 0, _MAIN if protocol else 0, 0, 0, action, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWRULE, _REQUEST_CREATE, priority, 0) + body
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def status_of_first_process() -> dict[str, str]:
+    """Capabilities, seccomp mode and no-new-privileges of the container's first process, as the kernel names them."""
+    wanted = ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp", "Uid")
+    with open("/proc/1/status") as lines:
+        pairs = [line.partition(":")[::2] for line in lines]
+    return {name: value.strip() for name, value in pairs if name in wanted}
+
+
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    if wanted["has_network"]:
+        block(wanted["blocked"])
+    os.chown(wanted["home"], wanted["uid"], wanted["gid"])
+    give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"], wanted["is_new"], wanted["marker"])
+    print(json.dumps({"status": status_of_first_process()}))
+
+
+if __name__ == "__main__":
+    main()

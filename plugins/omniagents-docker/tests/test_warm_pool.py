@@ -1,0 +1,109 @@
+"""Containers that wait: handed out once, to one project, and gone with their pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from omniagents.errors import BackendUnavailableError
+from omniagents_docker.backend import DockerBackend
+from omniagents_docker.engine import Engine
+from omniagents_docker.hardening import HardeningProfile
+from omniagents_docker.naming import LABEL_POOL, container_name
+from omniagents_docker.reaper import find_orphans
+from omniagents_docker.warm_pool import WarmPool
+
+pytestmark = pytest.mark.service
+
+NewBackend = Callable[..., DockerBackend]
+
+
+@pytest.fixture
+def pool(engine_address: str) -> Iterator[WarmPool]:
+    with WarmPool(2, docker_host=engine_address, image="omniagents-test:python") as pool:
+        assert pool.wait_until_full(60)
+        yield pool
+
+
+def test_a_warm_container_becomes_the_projects_own(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    found = engine.inspect(container_name(project_id))
+    assert found is not None
+    assert LABEL_POOL in found["Config"]["Labels"]
+    assert backend.workspace.run("id -u; pwd").stdout == b"1000\n/workspace\n"
+
+
+def test_no_container_is_handed_out_twice(pool: WarmPool, new_backend: NewBackend, engine: Engine) -> None:
+    names = [f"warm user {number}" for number in range(4)]
+    for name in names:
+        backend = new_backend(project_id=name, warm_pool=pool)
+        backend.start()
+        assert backend.workspace.list() == []
+        backend.workspace.write_bytes("secret.txt", name.encode())
+    found = [engine.inspect(container_name(name)) for name in names]
+    assert len({container["Id"] for container in found if container is not None}) == 4
+
+
+def test_a_container_after_its_shutdown_never_comes_back(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    found = engine.inspect(container_name(project_id))
+    assert found is not None
+    backend.shutdown()
+    assert engine.inspect(found["Id"]) is None
+    assert not engine.has_volume(found["Mounts"][0]["Name"])
+
+
+def test_the_workspace_of_a_warm_container_outlives_a_crash(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    found = engine.inspect(container_name(project_id))
+    assert found is not None
+    engine.pause(found["Id"])
+    with pytest.raises(BackendUnavailableError):
+        backend.workspace.run("true")
+    backend.start()
+    assert backend.workspace.read_bytes("work.txt") == b"unsaved"
+
+
+def test_a_backend_with_other_settings_makes_its_own(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    new_backend(warm_pool=pool, hardening=HardeningProfile(pids=100)).start()
+    found = engine.inspect(container_name(project_id))
+    assert found is not None
+    assert LABEL_POOL not in found["Config"]["Labels"]
+
+
+def test_a_container_that_died_while_it_waited_is_not_handed_out(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine
+) -> None:
+    for warm in list(pool._ready):
+        engine.remove(warm.container.id)
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    assert backend.workspace.run("echo works").stdout == b"works\n"
+
+
+def test_waiting_containers_of_a_living_pool_are_no_orphans(pool: WarmPool, engine: Engine) -> None:
+    waiting = {warm.container.id for warm in pool._ready}
+    names = {container["Name"].lstrip("/") for id in waiting if (container := engine.inspect(id)) is not None}
+    assert len(names) == 2
+    assert not names & {orphan.name for orphan in find_orphans(engine)}
+
+
+def test_a_closed_pool_leaves_nothing(pool: WarmPool, engine: Engine) -> None:
+    pool.close()
+    pool.close()
+    assert engine.containers(f"{LABEL_POOL}={pool._id}") == []
+    assert [volume for volume in engine.volumes(LABEL_POOL) if volume["Labels"][LABEL_POOL] == pool._id] == []
