@@ -1,0 +1,1 @@
+"""The e2b backend of Omniagents: one managed cloud sandbox for each project."""

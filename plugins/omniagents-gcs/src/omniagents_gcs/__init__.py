@@ -1,0 +1,1 @@
+"""State manager of Omniagents that keeps sessions in Google Cloud Storage."""

@@ -1,0 +1,1 @@
+"""State manager of Omniagents that keeps sessions as branches of a git repository."""

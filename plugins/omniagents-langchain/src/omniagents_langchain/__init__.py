@@ -1,0 +1,1 @@
+"""LangChain agents and tools of Omniagents."""

@@ -1,0 +1,1 @@
+"""Pydantic AI agents and toolsets of Omniagents."""

@@ -1,0 +1,1 @@
+"""smolagents agents and tools of Omniagents."""
