@@ -22,7 +22,10 @@ OmniagentsError
     ├── SnapshotNotFoundError (LookupError)
     ├── StateConflictError                     another writer saved first
     ├── StateCorruptError                      stored data fails its check
-    └── StateQuotaError                        the workspace is over a configured limit
+    ├── StateQuotaError                        the workspace is over a configured limit
+    ├── StateConfigurationError                no such storage, or none was named
+    ├── StateAccessError                       the storage refuses the credentials, or there are none
+    └── StateUnavailableError                  the storage did not answer in time
 
 Missing, unreadable or mistyped files are the builtin ``FileNotFoundError``,
 ``IsADirectoryError``, ``PermissionError``… with the path in ``filename``.
@@ -47,10 +50,13 @@ __all__ = [
     "ProjectInUseError",
     "SaveFailedError",
     "SnapshotNotFoundError",
+    "StateAccessError",
+    "StateConfigurationError",
     "StateConflictError",
     "StateCorruptError",
     "StateError",
     "StateQuotaError",
+    "StateUnavailableError",
     "UnknownComponentError",
     "WorkspaceError",
     "WriteConflictError",
@@ -157,3 +163,15 @@ class StateCorruptError(StateError):
 
 class StateQuotaError(StateError):
     """The workspace is larger than the configured limit."""
+
+
+class StateConfigurationError(StateError):
+    """The storage was not named, or does not exist as named; the message says which setting to change."""
+
+
+class StateAccessError(StateError):
+    """The storage refuses these credentials, or there are none; the message names the grant that is missing."""
+
+
+class StateUnavailableError(StateError):
+    """The storage did not answer in time, retries included. A write may or may not have taken effect."""
