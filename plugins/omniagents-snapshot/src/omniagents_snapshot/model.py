@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from omniagents.state import Snapshot
@@ -87,6 +88,9 @@ class Head:
         session: Random for every manager: who wrote this.
         time: When, microseconds since the epoch.
         condemned: Packs about to be deleted; a writer must not refer to them.
+        dropped: Ids of snapshots about to be deleted; they are no part of the history any more.
+        unrecorded: Trees, besides ``tree``, of snapshots that may have no entry in the history yet.
+        tags: Snapshot ids by tag; a tagged snapshot is kept.
     """
 
     tree: TreeName
@@ -96,6 +100,9 @@ class Head:
     session: str
     time: int
     condemned: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    unrecorded: tuple[TreeName, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def encode_path(path: str) -> bytes:

@@ -6,6 +6,7 @@ found again without any tree. Trees do not need it: reading a snapshot reads seg
 
 from __future__ import annotations
 
+import secrets
 import struct
 from collections.abc import Sequence
 from itertools import accumulate, islice, pairwise
@@ -36,8 +37,11 @@ def packed_size(stored: int, segments: int, chunks: int) -> int:
 
 
 def build_pack(segments: Sequence[SealedSegment]) -> bytes:
+    """The bytes of a pack. Two of the same segments differ, so that a pack about to be deleted is never meant by
+    the name of one just stored."""
     ids = [chunk for segment in segments for chunk in segment.ids]
     fields = {
+        "salt": secrets.token_bytes(16),
         "stored": pack_ints("I", (len(segment.stored) for segment in segments)),
         "counts": pack_ints("I", (len(segment.ids) for segment in segments)),
         "ids": b"".join(ids),

@@ -91,6 +91,9 @@ def encode_head(head: Head, hasher: Hasher) -> bytes:
         "session": head.session,
         "time": head.time,
         "condemned": list(head.condemned),
+        "dropped": list(head.dropped),
+        "unrecorded": [list(tree) for tree in head.unrecorded],
+        "tags": dict(head.tags),
     }
     return _dump(fields, hasher)
 
@@ -113,6 +116,9 @@ def _head(fields: Mapping[str, Any]) -> Head:
         session=str(fields["session"]),
         time=int(fields["time"]),
         condemned=tuple(_matching(digest, _DIGEST) for digest in fields["condemned"]),
+        dropped=tuple(_matching(found, _SNAPSHOT_ID) for found in fields.get("dropped", ())),
+        unrecorded=tuple(_checked_tree_name(*found) for found in fields.get("unrecorded", ())),
+        tags={str(tag): _matching(found, _SNAPSHOT_ID) for tag, found in dict(fields.get("tags", ())).items()},
     )
 
 
@@ -158,10 +164,13 @@ def _pointer(fields: Mapping[str, Any]) -> tuple[Snapshot, TreeName]:
 
 
 def _tree_name(fields: Mapping[str, Any]) -> TreeName:
-    size = fields["tree_bytes"]
+    return _checked_tree_name(fields["tree"], fields["tree_bytes"])
+
+
+def _checked_tree_name(digest: Any, size: Any) -> TreeName:
     if type(size) is not int or not 0 < size <= TREE_MAX_STORED_BYTES:
         raise ValueError(f"names a tree of {size!r:.100} bytes")
-    return TreeName(_matching(fields["tree"], _DIGEST), size)
+    return TreeName(_matching(digest, _DIGEST), size)
 
 
 def _matching(value: Any, pattern: re.Pattern[str]) -> str:
