@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from typing import Any, ClassVar
 
 from omniagents.calls import PendingCall
-from omniagents.errors import BackendStartError, GuestCallError
+from omniagents.errors import BackendStartError, GuestCallError, OmniagentsError
 from omniagents.guest import loader, protocol
 
 __all__ = ["ByteStream", "Connection", "ConnectionLost", "connect", "new_nonce"]
@@ -199,6 +199,16 @@ class Connection:
                 return
             self._abandoned.add(call.id)
         self.post({"type": "cancel", "id": call.id})
+
+    def cancel_waiting(self, error: OmniagentsError) -> None:
+        """End the calls under way with ``error``, here at once and in the guest when it reads of it."""
+        with self._lock:
+            calls = list(self._calls.values())
+            self._calls.clear()
+            self._abandoned.update(call.id for call in calls)
+        for call in calls:
+            self.post({"type": "cancel", "id": call.id})
+            call.fail(error)
 
     def _lose(self, reason: str) -> None:
         with self._lock:

@@ -66,6 +66,7 @@ class GuestLink:
         self._queued: list[PendingCall] = []
         self._unanswered: list[PendingCall] = []
         self._ended: OmniagentsError | None = None
+        self._suspended: OmniagentsError | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -91,20 +92,39 @@ class GuestLink:
         """Send a request, now or as soon as the guest is back.
 
         Raises:
-            BackendNotStartedError: The link was closed.
+            BackendNotStartedError: The link was closed, or is suspended.
             BackendUnavailableError: The environment died, or belongs to somebody else now.
         """
         if self._ended is None and not self._is_ours():
             self._lose_ownership()
         with self._lock:
-            if self._ended is not None:
-                raise type(self._ended)(*self._ended.args)
+            refused = self._ended or self._suspended
+            if refused is not None:
+                raise type(refused)(*refused.args)
             if self._connection is None or not self._connection.submit(call):
                 self._queued.append(call)
                 # A connection that is lost but still here is about to be reported by its reader.
                 if self._connection is None:
                     self._reconnect_soon()
         return call
+
+    def suspend(self, reason: str) -> None:
+        """Keep the guest, but refuse requests until ``resume``; calls under way are cancelled.
+
+        They, and later ones, fail with ``BackendNotStartedError``.
+        """
+        error = BackendNotStartedError(reason)
+        with self._lock:
+            self._suspended = error
+            connection, calls = self._connection, self._take_calls()
+        if connection is not None:
+            connection.cancel_waiting(error)
+        _fail(calls, error)
+
+    def resume(self) -> None:
+        """Take requests again."""
+        with self._lock:
+            self._suspended = None
 
     def close(self, reason: str) -> None:
         """End the guest and everything it started; waiting calls fail with ``BackendNotStartedError``."""

@@ -16,7 +16,7 @@ import pytest
 from tests.core.local_backends import eventually, living, running_backend
 
 from omniagents import connection
-from omniagents.backends import local_backend
+from omniagents.backends import child_stream
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError, GuestDiedError
 from omniagents.guest import kernel
@@ -195,7 +195,7 @@ def test_a_stopped_guest_is_replaced_and_everything_of_it_is_gone(
     assert backend._link is not None
     assert backend._link._connection is not None
     connection._Watchdog.watch(backend._link._connection)
-    monkeypatch.setattr(local_backend, "_END_SECONDS", 0.1)
+    monkeypatch.setattr(child_stream, "_END_SECONDS", 0.1)
     seconds = marker()
     backend.workspace.run(f"sleep {seconds} >/dev/null 2>&1 </dev/null &")
     assert eventually(lambda: living(seconds))
