@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from omniagents.backends.base import Backend
+from omniagents.backends.base import Backend, Problem
 from omniagents.connection import ByteStream
 from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError
 from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
 from omniagents.workspace import Workspace
-from omniagents_docker import holding, naming, waiting
+from omniagents_docker import doctor, holding, naming, waiting
 from omniagents_docker.container import (
     WORKSPACE,
     Container,
@@ -123,6 +123,11 @@ class DockerBackend(Backend):
         self._keeps_volume = False
         #: Why commands were killed last; None if they never were.
         self.last_limit_error: BackendUnavailableError | None = None
+
+    @classmethod
+    def problems(cls) -> list[Problem]:
+        """Why the engine that the docker command would ask cannot be used; each with its cure."""
+        return doctor.problems()
 
     @classmethod
     def reap(cls, *, dry_run: bool = True) -> list[Orphan]:

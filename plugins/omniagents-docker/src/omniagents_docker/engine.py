@@ -14,9 +14,10 @@ import docker.errors
 import docker.utils
 import requests
 from docker.constants import DEFAULT_UNIX_SOCKET
-from docker.context import ContextAPI
+from docker.context import Context, ContextAPI
 
 from omniagents.errors import BackendError
+from omniagents_docker.channel import channel_over
 from omniagents_docker.stream import ExecStream
 
 __all__ = ["Engine", "EngineError", "ExecResult"]
@@ -66,8 +67,11 @@ class Engine:
         self.address: str = client.base_url
 
     @classmethod
-    def connect(cls, host: str | None = None) -> Engine:
+    def connect(cls, host: str | None = None, *, timeout_seconds: float = _REQUEST_SECONDS) -> Engine:
         """Find the engine as the docker command does: ``host``, DOCKER_HOST, DOCKER_CONTEXT, the current context.
+
+        Args:
+            timeout_seconds: How long the engine may be silent during any request.
 
         Raises:
             EngineError: Nobody answers there.
@@ -75,7 +79,7 @@ class Engine:
         if (host or os.environ.get("DOCKER_HOST", "")).startswith("ssh://"):
             raise EngineError("ssh:// is not supported: forward the engine's socket (ssh -L) and name that")
         with _translated(f"no Docker Engine at {host or os.environ.get('DOCKER_HOST') or 'its default address'}"):
-            arguments = {**_arguments(host), "timeout": _REQUEST_SECONDS, "version": "auto"}
+            arguments = {**_arguments(host), "timeout": timeout_seconds, "version": "auto"}
             _knock(arguments.get("base_url"))
             return cls(docker.APIClient(**arguments), arguments)
 
@@ -247,7 +251,7 @@ class Engine:
             exec_id = str(made["Id"])
             attached = self._client.exec_start(exec_id, socket=True)
         reader = attached._response.raw._fp.fp
-        return ExecStream(_socket_below(attached), reader, lambda: end(exec_id))
+        return ExecStream(channel_over(_socket_below(attached), reader), lambda: end(exec_id))
 
     def is_exec_running(self, exec_id: str) -> bool:
         """Whether a process that was started in a container still runs."""
@@ -275,12 +279,19 @@ def _arguments(host: str | None) -> dict[str, Any]:
         }
     if not os.environ.get("DOCKER_HOST"):
         name = os.environ.get("DOCKER_CONTEXT")
-        context = ContextAPI.get_context(name)
+        context = _context(name)
         if context is None:
             raise EngineError(f"there is no docker context {name!r}; `docker context ls` lists them")
         if context.Name != "default":
             return {"base_url": context.Host, "tls": context.TLSConfig or False}
     return dict(docker.utils.kwargs_from_env())
+
+
+def _context(name: str | None) -> Context | None:
+    try:
+        return ContextAPI.get_context(name)
+    except Exception as error:  # the SDK raises nothing more special for a file that it cannot read
+        raise EngineError(f"the docker context {name or 'in use'!r} cannot be read: {error}") from error
 
 
 def _knock(address: str | None) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 from omniagents.connection import ByteStream
+from omniagents_docker.channel import Channel
 
 __all__ = ["ExecStream"]
 
@@ -27,16 +24,12 @@ class ExecStream(ByteStream):
     """Standard input and output of a process in a container; what it prints on standard error is kept for messages.
 
     Args:
-        connection: The socket that the engine upgraded; ours from now on.
-        buffered: What reads from it, which may hold bytes that came right behind the engine's answer.
-        end: Called once by ``close``, when the socket is shut: sees to it that the process ends.
+        channel: Ours from now on.
+        end: Called once by ``close``, when the channel is shut: sees to it that the process ends.
     """
 
-    def __init__(self, connection: socket.socket, buffered: io.BufferedReader, end: Callable[[], None]) -> None:
-        # A timeout of the request is none of the stream.
-        connection.settimeout(None)
-        self._socket = connection
-        self._buffered = buffered
+    def __init__(self, channel: Channel, end: Callable[[], None]) -> None:
+        self._channel = channel
         self._end = end
         self._closing = threading.Lock()
         self._is_closed = False
@@ -50,8 +43,8 @@ class ExecStream(ByteStream):
     def read(self) -> bytes:
         while True:
             try:
-                data = self._buffered.read1(_READ_BYTES)
-            except (OSError, ValueError, ssl.SSLError):
+                data = self._channel.read(_READ_BYTES)
+            except (OSError, ValueError):
                 return b""  # reset by an engine that went away, or closed by us
             if not data:
                 return b""
@@ -61,26 +54,16 @@ class ExecStream(ByteStream):
 
     def write(self, data: bytes) -> None:
         self.last_sent = time.monotonic()
-        self._socket.sendall(data)
+        self._channel.write(data)
 
     @property
     def has_ended(self) -> bool:
         """Whether the process, from which nothing was read yet, has ended; asks nobody."""
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except (OSError, ValueError):
-            return True
-
-    def half_close(self) -> None:
-        """The process reads the end of its input; its output still comes."""
-        self._socket.shutdown(socket.SHUT_WR)
+        return self._channel.has_ended
 
     def fail(self) -> None:
         """Let the reader find the stream at its end; the process is not looked after."""
-        with contextlib.suppress(OSError):  # not connected any more
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._channel.shut()
 
     def close(self) -> None:
         self.fail()
@@ -88,10 +71,8 @@ class ExecStream(ByteStream):
             if not self._is_closed:
                 self._is_closed = True
                 self._end()
-                # A blocked reader has been woken by the shutdown, and is waited for here.
-                with contextlib.suppress(OSError):
-                    self._buffered.close()
-                self._socket.close()
+                # A blocked reader has been woken, and is waited for here.
+                self._channel.close()
 
     def diagnostics(self) -> str:
         return self._errors.decode("utf-8", "replace")
