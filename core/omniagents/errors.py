@@ -23,7 +23,7 @@ OmniagentsError
     ├── StateConflictError                     another writer saved first
     ├── StateCorruptError                      stored data fails its check
     ├── StateQuotaError                        the workspace is over a configured limit
-    ├── StateConfigurationError                no such storage, or none was named
+    ├── StateConfigurationError (ValueError)   no such storage, or none was named
     ├── StateAccessError                       the storage refuses the credentials, or there are none
     └── StateUnavailableError                  the storage did not answer in time
 
@@ -165,7 +165,7 @@ class StateQuotaError(StateError):
     """The workspace is larger than the configured limit."""
 
 
-class StateConfigurationError(StateError):
+class StateConfigurationError(StateError, ValueError):
     """The storage was not named, or does not exist as named; the message says which setting to change."""
 
 
