@@ -67,26 +67,28 @@ class Bucket:
         return Content(data, _generation(blob))
 
     def write(self, name: str, data: bytes, expected: str, seconds: float) -> str | None:
-        """Replace generation ``expected`` (``0``: none) in one request; the new one, or None if it was another."""
+        """Replace generation ``expected`` (``0``: none); the new one, or None if it was another.
+
+        The client sends up to 8 MiB in one request; more takes one to announce it, and then streams.
+        """
         blob = self._bucket.blob(name)
+        # Sent along, so that the server refuses content that was damaged on its way.
+        blob.crc32c = checksum = _checksum(data)
         try:
             with limited(seconds):
-                # The client sends the checksum along, and the server refuses what does not match it.
                 blob.upload_from_string(
                     data,
                     content_type=_CONTENT_TYPE,
                     if_generation_match=int(expected),
-                    checksum="crc32c",
+                    checksum=None,
                     **_once(seconds),
                 )
         except PreconditionFailed as error:
             if not _is_generation(error):
                 raise
             return None
-        if blob.crc32c != _checksum(data):
-            raise BrokenAnswerError(
-                f"the answer to an upload has the checksum {blob.crc32c!r}, not {_checksum(data)!r}"
-            )
+        if blob.crc32c != checksum:
+            raise BrokenAnswerError(f"the answer to an upload has the checksum {blob.crc32c!r}, not {checksum!r}")
         return _generation(blob)
 
     def holds(self, name: str, data: bytes, seconds: float) -> bool:
