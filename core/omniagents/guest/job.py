@@ -35,7 +35,7 @@ class Job:
 
     def __init__(self, call: Any, launched: Launched, arguments: Mapping[str, Any], root: Root) -> None:
         self.call = call
-        self.pid = launched.popen.pid
+        self.pid = launched.pid
         self.stdin = launched.stdin
         self.outputs: Dict[int, int] = dict(launched.outputs)
         self.waiting_input: Deque[memoryview] = collections.deque()
@@ -48,7 +48,6 @@ class Job:
         self.condemned: Set[int] = set()
         self.give_up_at: float | None = None
         self.left_behind: List[int] = []
-        self._popen = launched.popen
         self._started = self._ended = time.monotonic()
         timeout = _BACKGROUND_GRACE_SECONDS if self.is_background else arguments.get("timeout")
         self.deadline = None if timeout is None else self._started + float(timeout)
@@ -66,7 +65,7 @@ class Job:
 
     def end(self, status: int) -> None:
         """Its first process has ended, and was waited for."""
-        self.status = self._popen.returncode = status
+        self.status = status
         self._ended = time.monotonic()
 
     @property

@@ -10,6 +10,8 @@ import time
 from typing import Callable, Dict, List, Set, Tuple
 
 __all__ = [
+    "PR_SET_CHILD_SUBREAPER",
+    "PR_SET_PDEATHSIG",
     "children",
     "descendants",
     "die_with_parent",
@@ -28,9 +30,9 @@ _DYING_CHECK_SECONDS = 0.002
 _IS_LINUX = sys.platform == "linux"
 
 # linux/prctl.h
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER = 36
 
 # bits/waitflags.h: children of this thread only. Search workers are forked, and waited for, by other threads.
 _WNOTHREAD = 0x20000000 if _IS_LINUX else 0
@@ -54,12 +56,12 @@ _prctl = _load_prctl()
 
 def subreaper() -> bool:
     """Make orphaned descendants of this process its children; false where the system cannot."""
-    return _prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
+    return _prctl(PR_SET_CHILD_SUBREAPER, 1) == 0
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread that forked it ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def protect_guest() -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
 import sys
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
-from . import kernel
 from .failure import GuestFailure, failure_of_os_error
 from .naming import resolve_shown
 from .root import Root, display
+from .spawning import Program, spawn
 
 __all__ = ["Launched", "launch", "shell", "which"]
 
@@ -26,7 +25,7 @@ _AT_A_LIMIT = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 class Launched(NamedTuple):
     """A running process and our ends of its pipes; ``stdin`` is None where it reads end-of-file at once."""
 
-    popen: subprocess.Popen[bytes]
+    pid: int
     stdin: int | None
     outputs: Tuple[Tuple[int, int], ...]
 
@@ -67,22 +66,11 @@ def launch(root: Root, arguments: Mapping[str, Any], inherited: Mapping[str, str
         try:
             argv, program, script = _argv(arguments["command"], environment.get("PATH") or os.defpath, theirs)
             kept, given = _pipes(has_input, bool(arguments.get("merge")), ours, theirs)
-            popen = subprocess.Popen(
-                argv,
-                executable=program,
-                cwd=directory,
-                env=environment,
-                stdin=given[0],
-                stdout=given[1],
-                stderr=given[2],
-                pass_fds=script,
-                start_new_session=True,
-                preexec_fn=become,
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            pid = spawn(Program(program, argv, directory, environment, given, script), become)
+        except (OSError, ValueError) as error:
             raise _refusal(error, arguments["command"], directory, arguments.get("cwd") or ".") from error
         ours.pop_all()
-    return Launched(popen, kept.get(0), tuple((kept[stream], stream) for stream in (1, 2) if stream in kept))
+    return Launched(pid, kept.get(0), tuple((kept[stream], stream) for stream in (1, 2) if stream in kept))
 
 
 def _directory(root: Root, arguments: Mapping[str, Any]) -> str:
@@ -108,16 +96,14 @@ def _no_directory(root: Root, named: str, directory: str) -> GuestFailure:
     return failure
 
 
-def _argv(
-    command: str | List[str], path: str, opened: contextlib.ExitStack
-) -> Tuple[List[str], str | None, Tuple[int, ...]]:
-    """The argv, the program to run if that is not its first word, and the descriptors it needs."""
+def _argv(command: str | List[str], path: str, opened: contextlib.ExitStack) -> Tuple[List[str], str, Tuple[int, ...]]:
+    """The argv, the program, and the descriptors it needs."""
     if not command:
         raise GuestFailure("INVALID_ARGUMENTS", "an empty command")
-    if not isinstance(command, str):
-        return command, None, ()
-    if "\0" in command:
+    if any("\0" in word for word in ([command] if isinstance(command, str) else command)):
         raise GuestFailure("INVALID_ARGUMENTS", "a command cannot contain a NUL character")
+    if not isinstance(command, str):
+        return command, command[0], ()
     script, program = os.fsencode(command), shell(path)
     name = os.path.basename(program)  # so that its messages are the same wherever it lies
     if len(script) <= _MAX_SCRIPT_ARGUMENT:
@@ -140,17 +126,20 @@ def _unnamed_file() -> int:
 
 def _pipes(
     has_input: bool, merge: bool, ours: contextlib.ExitStack, theirs: contextlib.ExitStack
-) -> Tuple[Dict[int, int], List[int]]:
+) -> Tuple[Dict[int, int], Tuple[int, int, int]]:
     """Our ends by standard descriptor, and the process's three."""
     kept: Dict[int, int] = {}
-    given = [subprocess.DEVNULL, 0, subprocess.STDOUT]
+    given: Dict[int, int] = {}
     for number in (0,) * has_input + (1,) + (2,) * (not merge):
         reading, writing = os.pipe()
         kept[number], given[number] = (writing, reading) if number == 0 else (reading, writing)
         ours.callback(os.close, kept[number])
         theirs.callback(os.close, given[number])
         _widen(writing)
-    return kept, given
+    if not has_input:
+        given[0] = os.open(os.devnull, os.O_RDONLY)
+        theirs.callback(os.close, given[0])
+    return kept, (given[0], given[1], given[1] if merge else given[2])
 
 
 def _widen(fd: int) -> None:
@@ -164,15 +153,10 @@ def _widen(fd: int) -> None:
         return  # over the user's quota of pipe pages: the default size works too
 
 
-def _identity(user: str | None) -> Callable[[], None]:
-    """What the child does to itself between fork and exec."""
+def _identity(user: str | None) -> Callable[[], None] | None:
+    """What the child does to become ``user``, if that is somebody else."""
     if user is None:
-
-        def settle() -> None:
-            kernel.subreaper()
-            kernel.die_with_parent()
-
-        return settle
+        return None
     import pwd
 
     try:
@@ -187,15 +171,11 @@ def _identity(user: str | None) -> Callable[[], None]:
         )
 
     def switch() -> None:
-        if os.geteuid() == 0:
-            os.initgroups(account.pw_name, account.pw_gid)
-            os.setgid(account.pw_gid)
-            os.setuid(account.pw_uid)
-        # After the change of user, which clears it (prctl(2)).
-        kernel.subreaper()
-        kernel.die_with_parent()
+        os.initgroups(account.pw_name, account.pw_gid)
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
 
-    return switch
+    return switch if os.geteuid() == 0 else None
 
 
 def _refusal(error: Exception, command: str | List[str], directory: str, named: str) -> GuestFailure:
