@@ -79,6 +79,11 @@ class Connection:
         self._silent_looks = 0
         self._hello: Future[dict[str, Any]] = Future()
 
+    @property
+    def is_busy(self) -> bool:
+        """A call waits for its answer."""
+        return bool(self._calls)
+
     def submit(self, call: PendingCall) -> bool:
         """Send a request; returns at once. False: the connection has ended, and nothing was sent."""
         with self._lock:

@@ -73,6 +73,12 @@ class GuestLink:
         """The environment died."""
         return isinstance(self._ended, BackendUnavailableError)
 
+    @property
+    def is_busy(self) -> bool:
+        """A request waits for its answer, or to be sent."""
+        with self._lock:
+            return bool(self._queued or self._unanswered or (self._connection is not None and self._connection.is_busy))
+
     def open(self) -> Mapping[str, Any]:
         """Connect for the first time; returns what the guest says of itself.
 

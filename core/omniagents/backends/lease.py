@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -35,6 +36,17 @@ class Lease:
         self._token = secrets.token_hex(16)
         # Which lease file was last read and found to be ours.
         self._seen: tuple[int, int] | None = None
+
+    @property
+    def scope(self) -> str:
+        """A digest of where leases are: two processes with the same one are kept apart, and know the other's death."""
+        place = f"{socket.gethostname()}\0{self._path.parent}"
+        return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+    def is_held(self) -> bool:
+        """Whether a living backend, of this or another process, holds the project."""
+        holder = self._read()
+        return holder is not None and _is_living(holder)
 
     def acquire(self, *, takeover: bool, owner: str) -> None:
         """Become the holder.

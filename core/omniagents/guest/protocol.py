@@ -1,7 +1,8 @@
 """Frames between host and guest: a JSON header and a raw payload, on a byte stream or as lines of text.
 
 Raw carrier: two big-endian 32-bit lengths, the header as ASCII JSON, the payload.
-Text carrier (for channels that carry only text): the same bytes, base64, one frame a line.
+Text carrier (for channels that carry only text): the same bytes, base64, one frame a line. Towards the guest a line
+may also be ``@`` and the path of a file in the environment with raw frames; reading it removes it.
 
 Headers, host to guest:
     ``{"type": "start", ...}``                              once, see ``server``
@@ -27,10 +28,11 @@ import base64
 import binascii
 import json
 import struct
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 __all__ = [
     "CHUNK",
+    "FILE_LINE",
     "LEAST_COST",
     "MAX_HEADER",
     "MAX_PAYLOAD",
@@ -42,6 +44,7 @@ __all__ = [
     "as_text",
     "cost",
     "encode",
+    "from_text",
     "pieces",
 ]
 
@@ -54,6 +57,9 @@ WINDOW = 1 << 22
 # The guest's first bytes, followed by the nonce the host chose and a newline: whatever a login
 # shell or a wrapper printed before is noise.
 PREAMBLE = b"\nOMNIAGENTS-GUEST "
+
+# Starts a line of the text carrier that names a file; base64 does not have it.
+FILE_LINE = b"@"
 
 LEAST_COST = 64  # about what keeping one piece costs beside its bytes
 _LENGTHS = struct.Struct(">II")
@@ -78,6 +84,11 @@ def as_text(frame: bytes) -> bytes:
     return base64.b64encode(frame) + b"\n"
 
 
+def from_text(lines: bytes) -> bytes:
+    """Whole lines of the text carrier as raw frames."""
+    return b"".join(map(base64.b64decode, lines.splitlines()))
+
+
 def cost(piece: bytes) -> int:
     """What a piece of output takes of its call's credit, bytes."""
     return max(len(piece), LEAST_COST)
@@ -92,12 +103,22 @@ def pieces(payload: bytes, size: int = CHUNK) -> List[bytes]:
 class FrameReader:
     """Turns arriving bytes into frames; the same bytes give the same frames however they are cut.
 
+    Args:
+        read_file: What a path in a line of the text carrier means. The host has none: a guest names no files to it.
+
     Raises from ``feed``:
         FrameError: The bytes cannot be a frame. Nothing after that can be trusted: close the stream.
     """
 
-    def __init__(self, text: bool = False, max_header: int = MAX_HEADER, max_payload: int = MAX_PAYLOAD) -> None:
+    def __init__(
+        self,
+        text: bool = False,
+        max_header: int = MAX_HEADER,
+        max_payload: int = MAX_PAYLOAD,
+        read_file: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._text = text
+        self._read_file = read_file
         self._max_header = max_header
         self._max_payload = max_payload
         self._buffer = bytearray()
@@ -121,7 +142,10 @@ class FrameReader:
         del self._buffer[: end + 1]
         for line in complete.split(b"\n"):
             try:
-                frame = bytearray(base64.b64decode(line.strip(), validate=True))
+                if self._read_file is not None and line.startswith(FILE_LINE):
+                    frame = bytearray(self._read_file(line[len(FILE_LINE) :]))
+                else:
+                    frame = bytearray(base64.b64decode(line.strip(), validate=True))
             except binascii.Error as error:
                 raise FrameError("not base64: %r" % line[:80]) from error
             frames += self._frames(frame)

@@ -327,6 +327,12 @@ class _Server:
         self._calls.pop(call_id, None)
 
 
+def _read_and_remove(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        os.unlink(path)
+        return file.read()
+
+
 def _read_start(source: int, reader: protocol.FrameReader) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
     while True:
         data = os.read(source, 1 << 16)
@@ -347,7 +353,7 @@ def main(text: bool, nonce: str) -> None:
     os.close(null)
     os.write(sink, protocol.PREAMBLE + nonce.encode() + b"\n")
     channel = _Channel(sink, text)
-    reader = protocol.FrameReader(text, protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD)
+    reader = protocol.FrameReader(text, protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD, _read_and_remove)
     start, early = _read_start(source, reader)
     try:
         if start.get("create"):

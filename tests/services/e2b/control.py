@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -14,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
-
 from tests.services.e2b.faults import Faults
 from tests.services.e2b.sandboxes import ENVD_VERSION, Sandbox, Sandboxes
 
@@ -29,6 +29,8 @@ class Control:
         self.faults = faults
         self.keys = keys
         self._clients: dict[str, httpx.AsyncClient] = {}
+        # Set when the sandbox is paused, by id.
+        self._paused: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def app(self) -> ASGIApp:
         """The application to serve."""
@@ -79,7 +81,7 @@ class Control:
             message = f"The sandbox is running but port is not open on {sandbox.id}"
             return JSONResponse({"sandboxId": sandbox.id, "message": message, "code": 502}, status_code=502)
         kept = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
-        return StreamingResponse(_pieces(answer), answer.status_code, kept)
+        return StreamingResponse(_pieces(answer, self._paused[sandbox.id]), answer.status_code, kept)
 
     async def _create(self, request: Request) -> Response:
         body = await request.json()
@@ -130,6 +132,7 @@ class Control:
             return _error(409, f"sandbox {sandbox.id} is already paused")
         body = json.loads(await request.body() or b"{}")
         await asyncio.to_thread(sandbox.pause, body.get("memory", True))
+        self._paused.pop(sandbox.id, asyncio.Event()).set()
         return Response(status_code=204)
 
     async def _snapshot(self, request: Request) -> Response:
@@ -170,11 +173,22 @@ class Control:
         return await asyncio.to_thread(self.sandboxes.find, request.path_params["id"])
 
 
-async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _pieces(answer: httpx.Response, paused: asyncio.Event) -> AsyncIterator[bytes]:
+    """What the sandbox answers, until it ends or is paused: then the connection breaks."""
+    pieces = answer.aiter_raw()
+    pausing = asyncio.ensure_future(paused.wait())
     try:
-        async for piece in answer.aiter_raw():
-            yield piece
+        while True:
+            coming = asyncio.ensure_future(anext(pieces))
+            await asyncio.wait({coming, pausing}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                raise ConnectionAbortedError("the sandbox was paused")
+            yield await coming
+    except StopAsyncIteration:
+        return
     finally:
+        pausing.cancel()
         await answer.aclose()
 
 

@@ -56,7 +56,16 @@ class Sandbox:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.socket)
         self.process = subprocess.Popen(
-            [*self._bwrap(), sys.executable, "-E", "-S", "-m", f"{__package__}.envd", "/run/e2b/envd", json.dumps(variables)],
+            [
+                *self._bwrap(),
+                sys.executable,
+                "-E",
+                "-S",
+                "-m",
+                f"{__package__}.envd",
+                "/run/e2b/envd",
+                json.dumps(variables),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -19,7 +19,6 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
-
 from tests.services.e2b.control import Control
 from tests.services.e2b.faults import Fault, Faults, Recorded
 from tests.services.e2b.sandboxes import Sandboxes
@@ -45,7 +44,9 @@ class E2BServer:
         self._routes = self._control.app()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self._app, interface="asgi3", log_level="error", lifespan="off", timeout_graceful_shutdown=0)
+        config = uvicorn.Config(
+            self._app, interface="asgi3", log_level="critical", lifespan="off", timeout_graceful_shutdown=0
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
@@ -82,7 +83,9 @@ class E2BServer:
             _drop(send)
             return
         if fault.status is not None:
-            answer = JSONResponse({"code": fault.status, "message": "a fault of the test's"}, fault.status, fault.headers)
+            answer = JSONResponse(
+                {"code": fault.status, "message": "a fault of the test's"}, fault.status, fault.headers
+            )
             await answer(scope, receive, send)
             return
         response = await self._control(request)
@@ -101,7 +104,7 @@ class E2BServer:
 
 
 def _drop(send: Send) -> None:
-    """Reset the connection. ASGI has no word for it: the function is a method of uvicorn's, which knows its transport."""
+    """Reset the connection. ASGI has no word for it, but the function is a method of what has uvicorn's transport."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
 
 

@@ -25,6 +25,7 @@ class Files(Service):
     name = "filesystem.Filesystem"
 
     def __init__(self, home: str) -> None:
+        super().__init__()
         self._home = home
         self.unary = {
             "Stat": self._stat,
@@ -103,7 +104,7 @@ class Files(Service):
         content_type = handler.headers.get("Content-Type", "")
         if content_type.startswith("multipart/"):
             parts = _parts(b"".join(body), content_type)
-            wanted = [(query.get("path", name), [data]) for name, data in parts]
+            wanted = [(query.get("path", name), iter([data])) for name, data in parts]
         else:
             wanted = [(query["path"], body)]
         written = []
@@ -118,7 +119,7 @@ class Files(Service):
         return 200, {"Content-Type": "application/json"}, json.dumps(written).encode()
 
 
-def _store(path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
+def _store(path: str, pieces: Iterator[bytes]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         for piece in pieces:

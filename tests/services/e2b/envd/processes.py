@@ -26,6 +26,7 @@ class Processes(Service):
     name = "process.Process"
 
     def __init__(self, environment: dict[str, str], home: str) -> None:
+        super().__init__()
         self._environment = environment
         self._home = home
         self._processes: dict[int, _Process] = {}
@@ -216,7 +217,7 @@ class _Process:
         for reader in readers:
             reader.join()
         if code < 0:
-            status = f"signal: {signal.strsignal(-code).lower()}"
+            status = f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
             end = {"exitCode": -1, "exited": False, "status": status, "error": status}
         else:
             status = f"exit status {code}"

@@ -11,7 +11,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Message = dict[str, Any]
@@ -62,13 +63,15 @@ class Service:
     """Methods of one Connect service, and plain HTTP routes, by name."""
 
     name: str
-    unary: dict[str, Callable[[Message, Call], Message]] = {}
-    #: One message in, many out.
-    streams: dict[str, Callable[[Message, Call], Iterator[Message]]] = {}
-    #: Many messages in, one out.
-    uploads: dict[str, Callable[[Iterator[Message], Call], Message]] = {}
-    #: ``METHOD /path`` to a function that answers with status, headers and body.
-    routes: dict[str, Callable[[Handler, dict[str, str]], tuple[int, dict[str, str], bytes]]] = {}
+
+    def __init__(self) -> None:
+        self.unary: dict[str, Callable[[Message, Call], Message]] = {}
+        #: One message in, many out.
+        self.streams: dict[str, Callable[[Message, Call], Iterator[Message]]] = {}
+        #: Many messages in, one out.
+        self.uploads: dict[str, Callable[[Iterator[Message], Call], Message]] = {}
+        #: ``METHOD /path`` to a function that answers with status, headers and body.
+        self.routes: dict[str, Callable[[Handler, dict[str, str]], tuple[int, dict[str, str], bytes]]] = {}
 
 
 def serve(path: str, services: list[Service]) -> None:
@@ -183,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
             yield piece
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: BufferedIOBase, size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
         raise EOFError("the request was cut off")

@@ -1,0 +1,336 @@
+"""``e2b``: one managed cloud sandbox for each project."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+from e2b import Sandbox
+from e2b.sandbox.commands.main import ProcessInfo
+
+from omniagents.backends.base import Backend, Problem
+from omniagents.connection import ByteStream
+from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError, ProjectInUseError
+from omniagents.presets.base import Preset
+from omniagents.state.base import Snapshot, StateManager
+from omniagents_e2b.keeping import Keeper
+from omniagents_e2b.reaper import Orphan, reap
+from omniagents_e2b.service import Found, Service, is_gone, translated
+from omniagents_e2b.stream import SandboxStream
+from omniagents_e2b.templates import template_of
+
+__all__ = ["E2BBackend", "OnIdle"]
+
+_log = logging.getLogger("omniagents")
+
+OnIdle = Literal["pause", "kill"]
+
+#: In the environment of a guest's command, where envd's list of processes shows it: whose guest it is.
+_OWNER: Final = "OMNIAGENTS_OWNER"
+
+_PAUSE_ATTEMPTS: Final = 5
+
+
+class E2BBackend(Backend):
+    """A sandbox of the project's own at E2B, or at a server that speaks its protocols.
+
+    The sandbox is found again by its metadata: ``start()`` goes on in a running or paused one of this project, and
+    makes one only if there is none. While this process lives, it extends the sandbox's life; when the process dies, the
+    sandbox's time runs out after ``timeout_seconds`` at most. Calls need one request each.
+
+    The API key is ``E2B_API_KEY``, or ``api_key``. It stays in this process.
+
+    Args:
+        template: Name or id of the sandbox's template; by default the preset's (``omniagents e2b build-template``),
+            else E2B's own ``base``. It needs Python 3.8 or newer.
+        timeout_seconds: How long the sandbox outlives this process, should it die; at least 15.
+        idle_timeout_seconds: After so long without a call the workspace is saved, and then ``on_idle`` happens. None
+            for never.
+        on_idle: ``pause`` keeps files, memory and processes at E2B until the next call, which resumes them; a paused
+            sandbox stays until it is killed. ``kill`` shuts the backend down. It is also what E2B itself does to a
+            sandbox whose time has run out: with ``kill``, what was not saved is lost with this process.
+        network: ``"internet"``, ``"none"``, or the SDK's ``SandboxNetworkOpts`` for rules.
+        metadata: Your own, beside ours, for listings at E2B.
+        api_key: Instead of ``E2B_API_KEY``.
+        request_timeout_seconds: Of one request.
+        python: The interpreter in the template.
+
+    The other arguments are ``Backend``'s.
+    """
+
+    workspace_path = "/home/user/workspace"
+    is_text_channel: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        project_id: str,
+        state_manager: StateManager | None = None,
+        *,
+        template: str | None = None,
+        timeout_seconds: int = 300,
+        idle_timeout_seconds: float | None = 300.0,
+        on_idle: OnIdle = "pause",
+        network: Literal["internet", "none"] | Mapping[str, Any] = "internet",
+        metadata: Mapping[str, str] | None = None,
+        api_key: str | None = None,
+        request_timeout_seconds: float = 60.0,
+        python: str = "python3",
+        preset: Preset | None = None,
+        environment: Mapping[str, str] | None = None,
+        checkpoint_interval_seconds: float | None = 60.0,
+        takeover: bool = False,
+    ) -> None:
+        super().__init__(
+            project_id,
+            state_manager,
+            preset=preset,
+            environment=environment,
+            checkpoint_interval_seconds=checkpoint_interval_seconds,
+            takeover=takeover,
+        )
+        if timeout_seconds < 15:
+            raise ValueError(f"timeout_seconds is at least 15, not {timeout_seconds!r}")
+        if on_idle not in ("pause", "kill"):
+            raise ValueError(f"on_idle is 'pause' or 'kill', not {on_idle!r}")
+        self.template = template_of(template, preset)
+        self.timeout_seconds = timeout_seconds
+        self.idle_timeout_seconds = idle_timeout_seconds
+        self.on_idle: OnIdle = on_idle
+        self.python = (python,)
+        self._given = {
+            "metadata": dict(metadata or {}),
+            "lifecycle": {"on_timeout": on_idle},
+            **_network_options(network),
+        }
+        options: dict[str, Any] = {"request_timeout": request_timeout_seconds}
+        if api_key is not None:
+            options["api_key"] = api_key
+        self._service = Service(options)
+        self._owner = f"{self._lease.scope}:{secrets.token_hex(8)}"
+        self._sandbox: Sandbox | None = None
+        self._stream: SandboxStream | None = None
+        self._keeper: Keeper | None = None
+        self._is_paused = False
+        self._pausing = threading.RLock()
+        self._is_taken_over = False
+
+    @classmethod
+    def problems(cls) -> list[Problem]:
+        """Whether there is an API key; whether E2B takes it, only a start tells."""
+        if os.environ.get("E2B_API_KEY"):
+            return []
+        cure = "set E2B_API_KEY to a key from https://e2b.dev/dashboard?tab=keys"
+        return [Problem("no E2B API key", "E2B_API_KEY is not set", cure)]
+
+    @classmethod
+    def reap(cls, *, dry_run: bool = True) -> list[Orphan]:
+        """Remove the sandboxes that no living process owns; see ``reaper.reap``."""
+        return (
+            reap(Service({}), lambda project_id: cls(project_id)._lease, dry_run=dry_run)
+            if os.environ.get("E2B_API_KEY")
+            else []
+        )
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The SDK's own object, for what this class does not do; None while not running."""
+        return self._sandbox
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the sandbox was paused by this backend; the next call resumes it."""
+        return self._is_paused
+
+    @property
+    def seconds_idle(self) -> float:
+        """How long ago anything was asked of the environment, or it answered; saving does not count."""
+        return time.monotonic() - self._stream.last_used if self._stream is not None else 0.0
+
+    def start(self) -> None:
+        """As ``Backend.start``; a paused sandbox is resumed."""
+        with self._changing:
+            super().start()
+            if self._keeper is None:
+                self._keeper = Keeper(self)
+
+    def shutdown(self, *, save: bool = True) -> None:
+        """As ``Backend.shutdown``; a paused sandbox is resumed to be saved, unless pausing saved it."""
+        with self._changing:
+            keeper, self._keeper = self._keeper, None
+            if keeper is not None:
+                keeper.stop()
+            super().shutdown(save=save)
+
+    def checkpoint(self, message: str = "") -> Snapshot | None:
+        """As ``Backend.checkpoint``. Pausing saved everything: a paused backend has nothing new to save."""
+        if self._is_paused and self.state_manager.keeps_snapshots:
+            return self.snapshot
+        stream = self._stream
+        used = stream.last_used if stream is not None else 0.0
+        try:
+            return super().checkpoint(message)
+        finally:
+            # Saving is no use of the environment: it does not keep an idle one.
+            if stream is not None:
+                stream.last_used = used
+
+    def pause(self) -> None:
+        """Save, then have E2B keep files, memory and processes, and charge for no processor time.
+
+        Calls under way end with ``BackendNotStartedError``; the next call resumes.
+
+        Raises:
+            BackendError: E2B does not answer, or refuses; or calls keep coming.
+        """
+        for _ in range(_PAUSE_ATTEMPTS):
+            if self._is_paused or self._link is None:
+                return
+            self._link.suspend(f"{self}: paused")
+            self._link.resume()
+            # Also the round trip after which nothing of the ended calls is still to come.
+            self.workspace.exists(".")
+            self.checkpoint("before a pause")
+            with self._pausing:
+                if self._pause_if_quiet():
+                    return
+        raise BackendError(f"{self}: not paused: it is being used")
+
+    def _pause_if_quiet(self) -> bool:
+        if self._link is None or self._stream is None or self._sandbox is None:
+            return True
+        # From here on, whatever is to be sent waits for ``resume``. What was sent before would lose its answer.
+        self._is_paused = True
+        if self._link.is_busy:
+            self._is_paused = False
+            return False
+        self._stream.hold()
+        try:
+            with translated(f"{self}: pausing"):
+                self._sandbox.pause()
+        except BaseException:
+            self.resume()
+            raise
+        return True
+
+    def resume(self) -> None:
+        """Let everything go on after ``pause``; any call does so.
+
+        Raises:
+            BackendUnavailableError: The sandbox is gone.
+        """
+        if not self._is_paused:
+            return
+        with self._pausing:
+            if not self._is_paused or self._sandbox is None or self._stream is None:
+                return
+            with translated(f"{self}: resuming"):
+                self._sandbox = self._service.connect(self._sandbox.sandbox_id, self.timeout_seconds)
+                self._stream.go_on(self._sandbox)
+            self._is_paused = False
+
+    def extend(self) -> None:
+        """Let the sandbox live for ``timeout_seconds`` from now.
+
+        Raises:
+            BackendError: E2B does not answer, or the sandbox is gone.
+        """
+        if self._sandbox is not None and not self._is_paused:
+            with translated(f"{self}: extending the sandbox's life"):
+                self._sandbox.set_timeout(self.timeout_seconds)
+
+    def _provision(self) -> None:
+        self._sandbox, self._stream = None, None
+        self._is_paused = self._is_taken_over = False
+        with translated(f"{self}: starting", BackendStartError):
+            found = self._service.find(self.project_id)
+            if found:
+                self._reattach(found[0])
+            else:
+                self._create()
+
+    def _reattach(self, found: Found) -> None:
+        """Go on in a sandbox there is. Running, it may belong to a living process of another machine."""
+        self._sandbox = self._service.connect(found.id, self.timeout_seconds)
+        self._is_reattached = True
+        strangers = [guest for guest in self._other_guests() if not self._is_of_this_host(guest)]
+        if found.state == "running" and strangers and not self.takeover:
+            raise ProjectInUseError(
+                f"project {self.project_id!r} is in use by a process of another machine, in sandbox {found.id}; shut "
+                f"that one down, wait {self.timeout_seconds} s if it died, or start this one with takeover=True"
+            )
+
+    def _create(self) -> None:
+        sandbox = self._service.create(
+            self.project_id, self._lease.scope, self.template, self.timeout_seconds, self._given
+        )
+        self._sandbox = sandbox
+        first = self._service.find(self.project_id)[:1]
+        if first and first[0].id != sandbox.sandbox_id:
+            # Another process made one at the same time, and a moment earlier.
+            raise ProjectInUseError(
+                f"project {self.project_id!r} was started by another process at the same time, in sandbox {first[0].id}"
+            )
+
+    def _open(self, argv: Sequence[str]) -> ByteStream:
+        sandbox = self._sandbox
+        if sandbox is None:
+            raise BackendUnavailableError(f"{self}: its sandbox was removed")
+        is_first = self._stream is None
+        with translated(f"{self}: starting the guest in sandbox {sandbox.sandbox_id}"):
+            before = self._other_guests()
+            if before and not is_first and not all(self._is_of_this_host(guest) for guest in before):
+                self._is_taken_over = True
+                raise BackendUnavailableError(f"{self}: another backend has taken the project over")
+            stream = SandboxStream(sandbox, argv, {_OWNER: self._owner}, self.resume)
+            self._end_guests(before, stream)
+        self._stream = stream
+        return stream
+
+    def _end_guests(self, before: Sequence[ProcessInfo], stream: SandboxStream) -> None:
+        """End those that dead processes left. Of two that started at the same time, the second gives way."""
+        assert self._sandbox is not None
+        if not self._is_reattached:
+            return
+        known = {guest.pid for guest in before}
+        if any(guest.pid not in known and guest.pid < stream.pid for guest in self._other_guests()):
+            stream.close()
+            raise ProjectInUseError(f"project {self.project_id!r} was started by another process at the same time")
+        for pid in known:
+            self._sandbox.commands.kill(pid)
+
+    def _other_guests(self) -> list[ProcessInfo]:
+        assert self._sandbox is not None
+        own = self._stream.pid if self._stream is not None else None
+        return [each for each in self._sandbox.commands.list() if _OWNER in each.envs and each.pid != own]
+
+    def _is_of_this_host(self, guest: ProcessInfo) -> bool:
+        """Then its process is dead, or this one's own: the lease of this machine says so."""
+        return guest.envs[_OWNER].startswith(f"{self._lease.scope}:")
+
+    def _destroy(self) -> None:
+        sandbox, self._sandbox, self._stream = self._sandbox, None, None
+        if sandbox is None or self._is_taken_over:
+            return
+        with translated(f"{self}: ending sandbox {sandbox.sandbox_id}", BackendError):
+            try:
+                self._service.kill(sandbox.sandbox_id)
+            except Exception as error:
+                if not is_gone(error):
+                    self._sandbox = sandbox  # to be tried again
+                    raise
+
+    def __str__(self) -> str:
+        return f"E2BBackend(project_id={self.project_id!r})"
+
+
+def _network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(network, Mapping):
+        return {"network": dict(network)}
+    if network not in ("internet", "none"):
+        raise ValueError(f"network is 'internet', 'none' or a mapping of rules, not {network!r}")
+    return {"allow_internet_access": network == "internet"}

@@ -1,0 +1,129 @@
+"""E2B's control plane, through its SDK: sandboxes of a project found, made, resumed and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from e2b import Sandbox, SandboxQuery
+from e2b.exceptions import (
+    AuthenticationException,
+    NotFoundException,
+    RateLimitException,
+    SandboxException,
+    SandboxNotFoundException,
+    SandboxNotRunningException,
+    TimeoutException,
+)
+
+from omniagents import __version__
+from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError
+
+__all__ = ["METADATA_PROJECT", "Found", "Service", "is_gone", "translated"]
+
+#: On every sandbox of ours, so that it is found again: the project, whose leases know its owner, and our version.
+METADATA_PROJECT: Final = "omniagents-project"
+METADATA_SCOPE: Final = "omniagents-scope"
+METADATA_VERSION: Final = "omniagents-version"
+
+_KEYS: Final = "https://e2b.dev/dashboard?tab=keys"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sandbox as the control plane lists it.
+
+    Attributes:
+        state: ``running`` or ``paused``.
+        scope: ``Lease.scope`` of the process that made it.
+    """
+
+    id: str
+    state: str
+    project_id: str
+    scope: str
+    started_at: datetime
+
+
+class Service:
+    """The account that an API key belongs to.
+
+    Args:
+        options: Of every request: ``api_key``, ``request_timeout``, ``domain``… as the SDK takes them.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = dict(options)
+
+    def find(self, project_id: str | None = None) -> list[Found]:
+        """The running and paused sandboxes of a project, the oldest first; of all projects for None."""
+        wanted = {} if project_id is None else {METADATA_PROJECT: project_id}
+        pages = Sandbox.list(SandboxQuery(metadata=wanted) if wanted else None, **self.options)
+        found = []
+        while pages.has_next:
+            for each in pages.next_items():
+                project, scope = each.metadata.get(METADATA_PROJECT), each.metadata.get(METADATA_SCOPE, "")
+                if project is not None:
+                    found.append(Found(each.sandbox_id, each.state.value, project, scope, each.started_at))
+        return sorted(found, key=lambda each: (each.started_at, each.id))
+
+    def create(
+        self, project_id: str, scope: str, template: str | None, seconds: int, given: Mapping[str, Any]
+    ) -> Sandbox:
+        """A new sandbox of the project. The SDK's own repetitions of a request do not make two of them."""
+        metadata = {
+            **(given.get("metadata") or {}),
+            METADATA_PROJECT: project_id,
+            METADATA_SCOPE: scope,
+            METADATA_VERSION: __version__,
+        }
+        return Sandbox.create(
+            template,
+            **{**given, "metadata": metadata},
+            timeout=seconds,
+            idempotency_key=secrets.token_hex(16),
+            **self.options,
+        )
+
+    def connect(self, sandbox_id: str, seconds: int) -> Sandbox:
+        """A living sandbox; a paused one is resumed."""
+        return Sandbox.connect(sandbox_id, timeout=seconds, **self.options)
+
+    def kill(self, sandbox_id: str) -> bool:
+        """End a sandbox with its files; false if there was none."""
+        return bool(Sandbox.kill(sandbox_id, **self.options))
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether it says that the sandbox does not exist or run any more; what cannot be reached may well live."""
+    return isinstance(error, SandboxNotFoundException | SandboxNotRunningException)
+
+
+@contextlib.contextmanager
+def translated(doing: str, kind: type[BackendError] = BackendUnavailableError) -> Iterator[None]:
+    """Raise the SDK's errors as ours, with what to do about them.
+
+    Raises:
+        BackendStartError: The key is missing or refused, or there is no such template.
+        BackendError: Of ``kind``: anything else.
+    """
+    try:
+        yield
+    except AuthenticationException as error:
+        raise BackendStartError(
+            f"{doing}: E2B refuses the API key, or there is none; set E2B_API_KEY to one from {_KEYS} ({error})"
+        ) from error
+    except RateLimitException as error:
+        raise kind(f"{doing}: E2B's rate limit or quota was reached; try again later ({error})") from error
+    except (SandboxNotFoundException, SandboxNotRunningException) as error:
+        raise kind(f"{doing}: the sandbox is gone: it was ended, or its time was over ({error})") from error
+    except TimeoutException as error:
+        raise kind(f"{doing}: no answer from E2B in time; the sandbox may still live ({error})") from error
+    except NotFoundException as error:
+        raise kind(f"{doing}: {error}") from error
+    except (SandboxException, OSError) as error:
+        raise kind(f"{doing}: E2B: {error}") from error
