@@ -17,15 +17,18 @@ OmniagentsError
 │   ├── PathOutsideWorkspaceError (PermissionError)
 │   ├── WriteConflictError                     compare-and-swap: the file is not what was expected
 │   └── GuestCallError                         the guest refused a request; carries its code
-└── StateError
-    ├── SaveFailedError                        shutdown() could not save; the environment is kept
-    ├── SnapshotNotFoundError (LookupError)
-    ├── StateConflictError                     another writer saved first
-    ├── StateCorruptError                      stored data fails its check
-    ├── StateQuotaError                        the workspace is over a configured limit
-    ├── StateConfigurationError (ValueError)   no such storage, or none was named
-    ├── StateAccessError                       the storage refuses the credentials, or there are none
-    └── StateUnavailableError                  the storage did not answer in time
+├── StateError
+│   ├── SaveFailedError                        shutdown() could not save; the environment is kept
+│   ├── SnapshotNotFoundError (LookupError)
+│   ├── StateConflictError                     another writer saved first
+│   ├── StateCorruptError                      stored data fails its check
+│   ├── StateQuotaError                        the workspace is over a configured limit
+│   ├── StateConfigurationError (ValueError)   no such storage, or none was named
+│   ├── StateAccessError                       the storage refuses the credentials, or there are none
+│   └── StateUnavailableError                  the storage did not answer in time
+└── AgentError                              a run ended without an answer; has what was done so far
+    ├── StepLimitError                     as many turns of the model as max_steps allows were not enough
+    └── ModelError                         the model, its provider or the way there failed
 
 Missing, unreadable or mistyped files are the builtin ``FileNotFoundError``,
 ``IsADirectoryError``, ``PermissionError``… with the path in ``filename``.
@@ -33,7 +36,13 @@ Missing, unreadable or mistyped files are the builtin ``FileNotFoundError``,
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omniagents.agents.base import AgentResult
+
 __all__ = [
+    "AgentError",
     "BackendError",
     "BackendNotStartedError",
     "BackendStartError",
@@ -44,6 +53,7 @@ __all__ = [
     "GuestDiedError",
     "InvalidProjectIdError",
     "MissingPluginError",
+    "ModelError",
     "OmniagentsError",
     "PathOutsideWorkspaceError",
     "PluginError",
@@ -57,6 +67,7 @@ __all__ = [
     "StateError",
     "StateQuotaError",
     "StateUnavailableError",
+    "StepLimitError",
     "UnknownComponentError",
     "WorkspaceError",
     "WriteConflictError",
@@ -175,3 +186,23 @@ class StateAccessError(StateError):
 
 class StateUnavailableError(StateError):
     """The storage did not answer in time, retries included. A write may or may not have taken effect."""
+
+
+class AgentError(OmniagentsError):
+    """An agent's run ended without an answer. The workspace stays as it is, and is saved like any other.
+
+    Attributes:
+        result: What was done so far: tool calls, usage and messages; its output is empty or what the model said last.
+    """
+
+    def __init__(self, message: str, *, result: AgentResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class StepLimitError(AgentError):
+    """The model has had ``max_steps`` turns and wants more; run again to go on in the same workspace."""
+
+
+class ModelError(AgentError):
+    """The model, its provider or the way there failed; ``__cause__`` is what the framework raised."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from omniagents.agents.events import AgentEvent, RunFinished
+from omniagents.agents.records import AgentResult, ToolCall
+from omniagents.agents.run import Run
+from omniagents.agents.threads import in_loop, in_thread
 from omniagents.presets.base import Preset
 from omniagents.presets.generic import GenericPreset
+from omniagents.presets.set_up import set_up
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
-    from omniagents.tools.base import Tool, ToolResult
+    from omniagents.tools.base import Tool
 
 __all__ = ["DEFAULT_MAX_STEPS", "Agent", "AgentResult", "ToolCall"]
 
@@ -20,38 +27,8 @@ __all__ = ["DEFAULT_MAX_STEPS", "Agent", "AgentResult", "ToolCall"]
 DEFAULT_MAX_STEPS: Final = 50
 
 
-@dataclass(frozen=True)
-class ToolCall:
-    """One call a model made: what it asked for, what it was told, and the wall clock it took in seconds."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    result: ToolResult
-    seconds: float
-
-
-@dataclass(frozen=True)
-class AgentResult:
-    """How a run ended; prints as its output.
-
-    Attributes:
-        output: The model's final answer: text, or the framework's structured output.
-        usage: Tokens and costs, as the framework reports them.
-        tool_calls: In the order they finished.
-        messages: The conversation, in the framework's own type.
-    """
-
-    output: Any
-    usage: Any = None
-    tool_calls: list[ToolCall] = field(default_factory=list)
-    messages: Sequence[Any] = ()
-
-    def __str__(self) -> str:
-        return str(self.output)
-
-
-class Agent(ABC):
-    """A framework's agent with Omniagents' tools on one backend.
+class Agent:
+    """A framework's agent with Omniagents' tools on one backend; an adapter writes ``_work``, ``_awork`` or both.
 
     Running changes the workspace only through the tools: nothing is deleted or reset before or after, and a
     second run continues in the same workspace. The backend is started and shut down by its owner.
@@ -59,7 +36,8 @@ class Agent(ABC):
     Args:
         backend: Where the tools work.
         model: The framework's own model object, or a name the framework understands.
-        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``.
+        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``. If it is not the
+            backend's, its set-up commands run before the first run, in a workspace that is empty.
         tools: Instead of the preset's: tools, or names of tools.
         system_prompt: Instead of the preset's instructions.
         max_steps: Turns of the model in one run, at least 1.
@@ -83,17 +61,110 @@ class Agent(ABC):
         self.tools = _made(self.preset.tools if tools is None else tools, backend)
         self.system_prompt = self.preset.instructions if system_prompt is None else system_prompt
         self.max_steps = max_steps
+        self._is_to_set_up = bool(self.preset.setup_commands) and self.preset != getattr(backend, "preset", None)
+        self._setting_up = threading.Lock()
 
-    @abstractmethod
     def run(self, task: str) -> AgentResult:
-        """Work on the task until the model has its answer. Also works where an event loop is running."""
+        """Work on the task until the model has its answer. Also works where an event loop is running.
 
-    @abstractmethod
+        Raises:
+            StepLimitError: ``max_steps`` turns were not enough. This and the next have what was done so far.
+            ModelError: The model or its provider failed; the framework's error is the cause.
+            BackendError: The backend is not running, or its environment died.
+        """
+        run = self._new_run(streamed=False)
+        work = in_thread(lambda: self._prepared(task, run))
+        try:
+            return work.result()
+        finally:
+            run.cancel()  # interrupted: what was begun in the environment stops
+
     async def arun(self, task: str) -> AgentResult:
         """Like ``run``; cancelling it stops the tool call under way."""
+        return await self._aprepared(task, self._new_run(streamed=False))
+
+    def stream(self, task: str) -> Iterator[AgentEvent]:
+        """Like ``run``; yields text and tool calls as they happen, and ``RunFinished`` at the end.
+
+        Closing the iterator stops the tool call under way.
+        """
+        events: SimpleQueue[AgentEvent | Future[AgentResult]] = SimpleQueue()
+        run = self._new_run(streamed=True, emit=events.put)
+        work = in_thread(lambda: self._prepared(task, run))
+        work.add_done_callback(events.put)
+        try:
+            while not isinstance(event := events.get(), Future):
+                yield event
+            yield RunFinished(event.result())
+        finally:
+            run.cancel()
+
+    async def astream(self, task: str) -> AsyncIterator[AgentEvent]:
+        """Like ``stream``. Who leaves early closes it (``contextlib.aclosing``), which stops the tool call under way."""
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[AgentEvent | asyncio.Task[AgentResult]] = asyncio.Queue()
+
+        def emit(event: AgentEvent | asyncio.Task[AgentResult]) -> None:
+            # Always by way of the loop, so that events of threads and of the loop keep their order.
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        work = asyncio.create_task(self._aprepared(task, self._new_run(streamed=True, emit=emit)))
+        work.add_done_callback(emit)
+        try:
+            while not isinstance(event := await events.get(), asyncio.Task):
+                yield event
+            yield RunFinished(event.result())
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+    def _work(self, task: str, run: Run) -> AgentResult:
+        """Run the framework's loop; an adapter writes this, or ``_awork``, or both.
+
+        Every tool call goes through ``run``, which emits the events of calls; ``run.text`` those of text.
+        Called in a thread of its own.
+
+        Raises:
+            StepLimitError: By ``run.begin_step`` or ``run.step_limit``.
+            ModelError: By ``run.model_error``.
+        """
+        return run.wait(in_loop(self._awork(task, run)))
+
+    async def _awork(self, task: str, run: Run) -> AgentResult:
+        """Like ``_work``, in the caller's event loop. By itself it is ``_work`` in a thread."""
+        try:
+            return await asyncio.wrap_future(in_thread(lambda: self._work(task, run)))
+        finally:
+            run.cancel()  # cancelled: what was begun in the environment stops
+
+    def _prepared(self, task: str, run: Run) -> AgentResult:
+        self._set_up()
+        return self._work(task, run)
+
+    async def _aprepared(self, task: str, run: Run) -> AgentResult:
+        if self._is_to_set_up:
+            await asyncio.to_thread(self._set_up)
+        return await self._awork(task, run)
+
+    def _new_run(self, *, streamed: bool, emit: Callable[[AgentEvent], object] = lambda event: None) -> Run:
+        if type(self)._work is Agent._work and type(self)._awork is Agent._awork:
+            raise TypeError(f"{type(self).__name__} has neither _work nor _awork; an adapter writes one of them")
+        _ = self.backend.workspace  # not running: said before the model is asked, which costs
+        return Run(self.tools, self.max_steps, emit=emit, streamed=streamed)
+
+    def _set_up(self) -> None:
+        """What the backend would have done with our preset in a new workspace, where it was given none, or another."""
+        with self._setting_up:
+            if self._is_to_set_up:
+                if not self.backend.workspace.list():
+                    where = f"{type(self).__name__} on {self.backend}"
+                    set_up(self.preset, self.backend.workspace, where=where, env=self.preset.environment)
+                self._is_to_set_up = False
 
 
 def _made(tools: Sequence[Tool | str], backend: Backend) -> list[Tool]:
+    if isinstance(tools, str):
+        raise TypeError(f"tools is a list of tools or their names, not the string {tools!r:.200}")
     # The package, not the registry: it decides how names become tools.
     import omniagents
 

@@ -27,7 +27,6 @@ from omniagents.connection import ByteStream
 from omniagents.errors import (
     BackendError,
     BackendNotStartedError,
-    BackendStartError,
     BackendUnavailableError,
     GuestDiedError,
     SaveFailedError,
@@ -35,6 +34,7 @@ from omniagents.errors import (
 from omniagents.link import GuestLink
 from omniagents.plugins.manager import notify
 from omniagents.presets.base import Preset
+from omniagents.presets.set_up import set_up
 from omniagents.state.base import Snapshot, StateManager
 from omniagents.state.noop import NoOpStateManager
 from omniagents.workspace import Workspace
@@ -308,17 +308,8 @@ class Backend(ABC):
         workspace.write_bytes(_LOADING_MARKER, b"")
         self.snapshot = self.state_manager.load(self.project_id, workspace)
         if self.snapshot is None and self.preset is not None:
-            self._set_up(workspace, self.preset)
+            set_up(self.preset, workspace, where=str(self))
         workspace.remove(_LOADING_MARKER, missing_ok=True)
-
-    def _set_up(self, workspace: Workspace, preset: Preset) -> None:
-        for command in preset.setup_commands:
-            result = workspace.run(command, merge_streams=True)
-            if result.exit_code:
-                raise BackendStartError(
-                    f"{self}: set-up command {command!r} of preset {preset.name!r} failed with exit code "
-                    f"{result.exit_code}: {result.stdout_text[-2000:]}"
-                )
 
     def _save_before_end(self) -> bool:
         """Whether the workspace is saved; false where there is no environment any more to save from."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RESULT_CHARACTERS",
+    "Cancellation",
     "DocumentPart",
     "ImagePart",
     "Integer",
@@ -30,6 +35,7 @@ __all__ = [
     "ToolResult",
     "names",
     "refused",
+    "valid_arguments",
 ]
 
 # What one result shows a model at most; the marker that says what was cut is not counted.
@@ -112,7 +118,7 @@ class Tool(ABC):
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    def execute(self, **arguments: Any) -> ToolResult:
+    def execute(self, /, **arguments: Any) -> ToolResult:
         """Run the tool and wait for its result.
 
         Raises:
@@ -129,7 +135,7 @@ class Tool(ABC):
             outcome = self.refusal(checked, refusal)
         return self._finish(arguments, outcome, started)
 
-    async def aexecute(self, **arguments: Any) -> ToolResult:
+    async def aexecute(self, /, **arguments: Any) -> ToolResult:
         """Like ``execute``; cancelling the task stops the work inside the environment."""
         started = time.perf_counter()
         checked = self._check(arguments)
@@ -143,8 +149,10 @@ class Tool(ABC):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """The JSON schema of the arguments, under their primary names."""
-        return cls.Arguments.model_json_schema()
+        """The JSON schema of the arguments, under their primary names: what every framework shows to models."""
+        schema = cls.Arguments.model_json_schema()
+        schema["properties"] = {name: _plain(value) for name, value in schema["properties"].items()}
+        return {key: value for key, value in schema.items() if key not in ("title", "description")}
 
     def request(self, arguments: Any) -> tuple[dict[str, Any], bytes]:
         """The guest operation's arguments and payload for checked ``arguments``.
@@ -172,12 +180,56 @@ class Tool(ABC):
             return ToolResult(_explain(error, self), is_error=True, error_type="INVALID_ARGUMENTS")
 
     def _send(self, checked: ToolArguments) -> Future[Reply]:
-        return self.backend.workspace.request(self.operation, *self.request(checked))
+        future = self.backend.workspace.request(self.operation, *self.request(checked))
+        cancellation = _cancellation.get()
+        if cancellation is not None:
+            cancellation.add(future)
+        return future
 
     def _finish(self, arguments: Mapping[str, Any], result: ToolResult, started: float) -> ToolResult:
         seconds = time.perf_counter() - started
         notify("omniagents_tool_finished", tool=self, arguments=arguments, result=result, seconds=seconds)
         return result
+
+
+_cancellation: ContextVar[Cancellation | None] = ContextVar("omniagents_cancellation", default=None)
+
+
+class Cancellation:
+    """Stops tool calls, from any thread.
+
+    Attributes:
+        is_cancelled: ``cancel`` was called; calls that begin now end at once.
+    """
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Calls that this thread or task begins in here are among those that ``cancel`` stops."""
+        token = _cancellation.set(self)
+        try:
+            yield
+        finally:
+            _cancellation.reset(token)
+
+    def add(self, future: Future[Any]) -> None:
+        """Cancel ``future``, too, now or later."""
+        with self._lock:
+            self._futures.add(future)
+        if self.is_cancelled:
+            future.cancel()
+
+    def cancel(self) -> None:
+        """Cancel what is under way; those who wait for it get ``CancelledError``."""
+        self.is_cancelled = True
+        with self._lock:
+            futures = list(self._futures)
+        for future in futures:
+            future.cancel()
 
 
 def _wait(future: Future[Reply]) -> Reply:
@@ -211,6 +263,22 @@ def _explain(error: ValidationError, tool: Tool) -> str:
             problems.append(f"{name!r} is required")
         else:
             problems.append(f"{name!r}: {problem['msg']} (got {problem['input']!r:.80})")
-    required = tool.schema().get("required", [])
-    valid = ", ".join(f"{name} (required)" if name in required else name for name in known)
-    return f"{tool.name}: {'; '.join(problems)}. Valid arguments: {valid}."
+    return f"{tool.name}: {'; '.join(problems)}. {valid_arguments(tool)}"
+
+
+def valid_arguments(tool: Tool) -> str:
+    """The sentence that lists a tool's arguments, for results that refuse others."""
+    schema = tool.schema()
+    required = schema.get("required", [])
+    valid = ", ".join(f"{name} (required)" if name in required else name for name in schema["properties"])
+    return f"Valid arguments: {valid}."
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """A property's schema without what tells a model nothing: a title, and that null is the same as leaving it out."""
+    kept = {key: part for key, part in value.items() if key != "title" and (key != "default" or part is not None)}
+    choices = [choice for choice in kept.get("anyOf", []) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        del kept["anyOf"]
+        return {**choices[0], **kept}
+    return {**kept, "anyOf": choices} if choices else kept
