@@ -60,7 +60,8 @@ _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap"
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep")),
     "omniagents-test:busybox": ("", ("busybox-static",)),
-    "omniagents-test:python3.9": ("bullseye", ("procps", "python3")),
+    "omniagents-test:python3.9": ("bullseye", ("procps", "python2.7-minimal", "python3")),
+    "omniagents-test:python3.13": ("trixie", ("procps", "python3")),
 }
 
 

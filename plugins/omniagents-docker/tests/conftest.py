@@ -14,8 +14,10 @@ from tests.services import docker_engine
 
 from omniagents.errors import BackendError, StateError
 from omniagents.testing import BackendFactory
+from omniagents_docker import naming
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
+from omniagents_docker.volume import target_of
 
 PYTHON_IMAGE = "omniagents-test:python"
 
@@ -52,6 +54,29 @@ def backend_factory(engine_address: str) -> BackendFactory:
 @pytest.fixture
 def project_id() -> str:
     return f"docker test {uuid.uuid4()}"
+
+
+class OnlyProject(Engine):
+    """The engine as if nothing but one project's things were on it: reaping spares what other tests use meanwhile."""
+
+    def __init__(self, engine: Engine, project_id: str) -> None:
+        super().__init__(engine._client, engine._arguments)
+        self._project_id = project_id
+
+    def containers(self, label: str) -> list[dict[str, Any]]:
+        own = {naming.container_name(self._project_id)}
+        own |= {naming.claim_of(name) for name in own} | {naming.paused_of(name) for name in own}
+        return [each for each in super().containers(label) if own & {name.lstrip("/") for name in each["Names"]}]
+
+    def volumes(self, label: str) -> list[dict[str, Any]]:
+        name = naming.container_name(self._project_id)
+        target = target_of(self.volume(name) or {})
+        return [volume for volume in super().volumes(label) if volume["Name"] in (name, target)]
+
+
+@pytest.fixture
+def only_project(engine: Engine, project_id: str) -> Engine:
+    return OnlyProject(engine, project_id)
 
 
 @pytest.fixture

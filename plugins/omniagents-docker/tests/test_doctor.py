@@ -154,7 +154,9 @@ def answering(monkeypatch: pytest.MonkeyPatch, version: str) -> threading.Thread
             with connection:
                 for _ in range(2):
                     connection.recv(65536)
-                    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(version)}\r\n\r\n"
+                    head = (
+                        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(version)}\r\n\r\n"
+                    )
                     connection.sendall((head + version).encode())
 
     thread = threading.Thread(target=answer)

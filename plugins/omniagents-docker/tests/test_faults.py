@@ -18,7 +18,7 @@ import pytest
 from tests.services import docker_engine
 
 from omniagents.backends import base
-from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError, GuestDiedError
+from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError, GuestDiedError
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
 from omniagents_docker.hardening import HardeningProfile
@@ -129,6 +129,17 @@ def test_a_workspace_over_its_size_has_its_commands_killed_where_no_quota_stops_
     assert backend.workspace.run("echo works").stdout == b"works\n"
 
 
+def test_a_workspace_with_too_many_files_has_its_commands_killed(new_backend: NewBackend) -> None:
+    backend = new_backend(hardening=HardeningProfile(workspace_files=500, quota_check_seconds=0.2))
+    backend.start()
+    fill = "for n in range(2000): open('f%d' % n, 'w').close()\nimport time; time.sleep(300)"
+    with pytest.raises(GuestDiedError):
+        backend.workspace.run(["python3", "-c", fill])
+    assert re.search(r"the workspace has \d+ files and may have 500; its commands were", str(backend.last_limit_error))
+    backend.workspace.remove(*[entry.path for entry in backend.workspace.list()])
+    assert backend.workspace.run("echo works").stdout == b"works\n"
+
+
 def test_no_single_file_grows_past_the_size_of_the_workspace(new_backend: NewBackend) -> None:
     backend = new_backend(hardening=HardeningProfile(workspace_bytes=20 << 20))
     backend.start()
@@ -159,6 +170,16 @@ def test_an_image_without_python_is_refused_with_the_cure(new_backend: NewBacken
     )
     assert engine.inspect(container_name(backend.project_id)) is None
     assert not engine.has_volume(container_name(backend.project_id))
+
+
+def test_an_interpreter_that_is_too_old_is_refused_with_the_cure(new_backend: NewBackend, engine: Engine) -> None:
+    backend = new_backend(image="omniagents-test:python3.9", python="python2.7")
+    with pytest.raises(BackendStartError) as caught:
+        backend.start()
+    assert str(caught.value).startswith(
+        "image 'omniagents-test:python3.9': python2.7 is no Python 3, it does not know the option -I; use an image"
+    )
+    assert engine.inspect(container_name(backend.project_id)) is None
 
 
 def test_no_engine_is_a_prompt_error(new_backend: NewBackend) -> None:
@@ -244,22 +265,6 @@ def test_a_host_killed_before_the_workspace_was_filled_does_not_hide_the_snapsho
     engine.remove_volume(container_name(project_id))
 
 
-def test_pause_keeps_everything_and_resume_goes_on(running: DockerBackend) -> None:
-    running.workspace.run("sleep 300 & echo $!")
-    running.pause()
-    with pytest.raises(BackendNotStartedError, match=r"paused; call resume\(\)"):
-        _ = running.workspace
-    running.resume()
-    assert running.workspace.read_bytes("work.txt") == b"unsaved"
-    assert running.workspace.run("pgrep -c sleep").stdout == b"1\n"
-
-
-def test_a_paused_backend_is_shut_down(running: DockerBackend, engine: Engine, container: str) -> None:
-    running.pause()
-    running.shutdown()
-    assert engine.inspect(container) is None
-
-
 def test_other_settings_replace_the_container_and_keep_the_workspace(
     running: DockerBackend, new_backend: NewBackend, engine: Engine, container: str
 ) -> None:
@@ -283,6 +288,53 @@ def test_an_idle_environment_goes_and_its_workspace_stays(new_backend: NewBacken
     until(lambda: backend.status == "stopped")
     assert engine.inspect(container_name(backend.project_id)) is None
     assert goes_on(backend) == b"unsaved"
+
+
+def test_an_environment_past_its_age_goes_although_it_is_used(new_backend: NewBackend, engine: Engine) -> None:
+    backend = new_backend(max_age_seconds=0.5)
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    with pytest.raises(BackendError, match="the backend was shut down"):
+        backend.workspace.run("while true; do sleep 0.1; done")
+    until(lambda: backend.status == "stopped")
+    assert engine.inspect(container_name(backend.project_id)) is None
+    assert goes_on(backend) == b"unsaved"
+
+
+def test_nothing_that_ends_stays_as_a_zombie(running: DockerBackend) -> None:
+    running.workspace.run("for i in $(seq 50); do (sleep 0.01 & exec true) & done; wait", cwd="/", outside=True)
+    orphan = "import os\nif not os.fork():\n os.setsid()\n if not os.fork(): os._exit(0)\n os._exit(0)\nos.wait()"
+    running.workspace.run(["python3", "-c", orphan])
+    with pytest.raises(GuestDiedError):
+        running.workspace.run("(setsid sleep 0.05 &); kill -9 $PPID $(cut -d' ' -f4 /proc/$PPID/stat); sleep 300")
+    look = "while grep -l '^State:.Z' /proc/[0-9]*/status; do sleep 0.01; done 2> /dev/null; echo none"
+    assert running.workspace.run(look, timeout_seconds=30).stdout.endswith(b"none\n")
+
+
+@pytest.fixture
+def door(engine_address: str) -> Iterator[Path]:
+    """The engine's socket under another name, which can go away alone."""
+    with tempfile.TemporaryDirectory(prefix="door-") as folder:
+        path = Path(folder, "docker.sock")
+        path.symlink_to(engine_address.removeprefix("unix://"))
+        yield path
+
+
+def test_an_engines_socket_that_vanishes_hurts_only_what_needs_the_engine(
+    new_backend: NewBackend, engine: Engine, door: Path
+) -> None:
+    backend = new_backend(docker_host=f"unix://{door}")
+    backend.start()
+    target = door.readlink()
+    door.unlink()
+    assert backend.workspace.run("echo works").stdout == b"works\n"
+    with pytest.raises(BackendError, match="the engine does not answer"):
+        backend.shutdown()
+    assert engine.inspect(container_name(backend.project_id)) is not None
+    door.symlink_to(target)
+    backend.shutdown()
+    assert engine.inspect(container_name(backend.project_id)) is None
+    assert not engine.has_volume(container_name(backend.project_id))
 
 
 def until(condition: Callable[[], bool]) -> None:

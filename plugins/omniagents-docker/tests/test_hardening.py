@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -28,7 +29,7 @@ except OSError as error:
 
 @pytest.fixture(scope="module")
 def running(backend_factory: Callable[..., DockerBackend]) -> object:
-    with backend_factory(project_id="docker hardening") as backend:
+    with backend_factory(project_id=f"docker hardening {uuid.uuid4()}") as backend:
         yield backend
 
 

@@ -11,7 +11,8 @@ from omniagents_docker.backend import DockerBackend
 from omniagents_docker.engine import Engine
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.naming import LABEL_POOL, container_name
-from omniagents_docker.reaper import find_orphans
+from omniagents_docker.reaper import find_orphans, reap
+from omniagents_docker.volume import find_volume
 from omniagents_docker.warm_pool import WarmPool
 
 pytestmark = pytest.mark.service
@@ -74,6 +75,55 @@ def test_the_workspace_of_a_warm_container_outlives_a_crash(
         backend.workspace.run("true")
     backend.start()
     assert backend.workspace.read_bytes("work.txt") == b"unsaved"
+
+
+@pytest.fixture
+def crashed(pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str) -> DockerBackend:
+    """A backend whose warm container was removed behind its back, with work that nobody has saved."""
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    engine.remove(container_name(project_id))
+    with pytest.raises(BackendUnavailableError):
+        backend.workspace.run("true")
+    return backend
+
+
+def test_the_workspace_of_a_warm_container_outlives_its_removal(crashed: DockerBackend) -> None:
+    crashed.start()
+    assert crashed.workspace.read_bytes("work.txt") == b"unsaved"
+
+
+def test_a_workspace_whose_warm_container_was_removed_is_one_orphan_of_its_project(
+    crashed: DockerBackend, only_project: Engine, engine: Engine, project_id: str
+) -> None:
+    assert find_orphans(only_project) == []
+    crashed._disconnect("as if the host had died")
+    crashed._lease.release()
+    [orphan] = find_orphans(only_project)
+    assert (orphan.kind, orphan.name) == ("volume", container_name(project_id))
+    kept = find_volume(engine, project_id)
+    assert kept is not None
+    assert reap(only_project, dry_run=False) == [orphan]
+    assert not engine.has_volume(kept)
+    assert not engine.has_volume(container_name(project_id))
+
+
+def test_the_workspace_of_a_warm_container_outlives_a_release(
+    pool: WarmPool, new_backend: NewBackend, engine: Engine, project_id: str
+) -> None:
+    backend = new_backend(warm_pool=pool)
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    backend.release()
+    assert engine.inspect(container_name(project_id)) is None
+    backend.start()
+    assert backend.workspace.read_bytes("work.txt") == b"unsaved"
+    kept = find_volume(engine, project_id)
+    assert kept is not None
+    backend.shutdown()
+    assert not engine.has_volume(kept)
+    assert not engine.has_volume(container_name(project_id))
 
 
 def test_a_backend_with_other_settings_makes_its_own(

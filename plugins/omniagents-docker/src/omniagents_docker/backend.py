@@ -31,7 +31,7 @@ from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import PullProgress
 from omniagents_docker.reaper import Orphan, reap
 from omniagents_docker.stream import ExecStream
-from omniagents_docker.volume import has_quota
+from omniagents_docker.volume import find_volume, has_quota, point_to, remove_volumes
 from omniagents_docker.warm_pool import WarmPool
 from omniagents_docker.watching import watch
 
@@ -40,19 +40,23 @@ __all__ = ["DockerBackend"]
 _log = logging.getLogger("omniagents")
 _T = TypeVar("_T")
 
-# Space that the files of a tree take, in bytes; st_blocks counts 512 bytes each (stat(2)).
+_PAUSED: Final = "paused; call resume()"
+_NOT_FOUND: Final = 404
+
+# Space that the files of a tree take, in bytes, and their number; st_blocks counts 512 bytes each (stat(2)).
 _MEASURE: Final = """\
 import os,sys
-def size(path):
- total=0
+total=number=0
+left=[sys.argv[1]]
+while left:
  try:
-  with os.scandir(path) as entries:
+  with os.scandir(left.pop()) as entries:
    for entry in entries:
     total+=entry.stat(follow_symlinks=False).st_blocks*512
-    if entry.is_dir(follow_symlinks=False):total+=size(entry.path)
+    number+=1
+    if entry.is_dir(follow_symlinks=False):left.append(entry.path)
  except OSError:pass
- return total
-print(size(sys.argv[1]))
+print(total,number)
 """
 
 
@@ -131,7 +135,7 @@ class DockerBackend(Backend):
 
     @classmethod
     def reap(cls, *, dry_run: bool = True) -> list[Orphan]:
-        """Remove what no living process owns, at the engine that the docker command would use; see ``reaper.reap``."""
+        """Remove what dead processes of this machine left at the engine that the docker command would use."""
         return reap(Engine.connect(), dry_run=dry_run)
 
     @property
@@ -142,7 +146,7 @@ class DockerBackend(Backend):
             BackendNotStartedError: Not running, or paused.
         """
         if self._is_paused:
-            raise BackendNotStartedError(f"{self}: paused; call resume()")
+            raise BackendNotStartedError(f"{self}: {_PAUSED}")
         return super().workspace
 
     @property
@@ -152,29 +156,39 @@ class DockerBackend(Backend):
 
     @property
     def needs_size_checks(self) -> bool:
-        """Whether the workspace has a size that nothing in the engine enforces."""
-        container = self._container
-        return container is not None and not container.has_quota and self.hardening.workspace_bytes is not None
+        """Whether the workspace has a limit that nothing in the engine enforces."""
+        return self._container is not None and self._checked_limits() != (None, None)
 
     def check_size(self) -> None:
-        """Measure the workspace; over its size, kill every command and keep the reason in ``last_limit_error``.
+        """Measure the workspace; over a limit, kill every command and keep the reason in ``last_limit_error``.
 
         Raises:
             BackendError: The environment is gone.
         """
-        limit, settings = self.hardening.workspace_bytes, self._settings
-        if self._is_paused or limit is None or settings is None:
+        if self._is_paused or not self.needs_size_checks:
             return
-        used = self._measure()
-        if used > limit:
-            reason = f"{self}: the workspace has {used} bytes and may have {limit}; its commands were killed"
-            self.last_limit_error = BackendUnavailableError(reason)
-            _log.warning("%s", reason)
-            kill_user(self._engine(), self._running_container().id, self.python, self.hardening.user)
+        used, files = self._measure()
+        most_bytes, most_files = self._checked_limits()
+        if most_bytes is not None and used > most_bytes:
+            self._kill_for(f"{used} bytes and may have {most_bytes}")
+        elif most_files is not None and files > most_files:
+            self._kill_for(f"{files} files and may have {most_files}")
 
-    def _measure(self) -> int:
+    def _checked_limits(self) -> tuple[int | None, int | None]:
+        """Bytes and files of the workspace that only a look at it can hold."""
+        has_quota = self._container is not None and self._container.has_quota
+        return None if has_quota else self.hardening.workspace_bytes, self.hardening.workspace_files
+
+    def _kill_for(self, excess: str) -> None:
+        reason = f"{self}: the workspace has {excess}; its commands were killed"
+        self.last_limit_error = BackendUnavailableError(reason)
+        _log.warning("%s", reason)
+        kill_user(self._engine(), self._running_container().id, self.python, self.hardening.user)
+
+    def _measure(self) -> tuple[int, int]:
         result = self._uncounted(lambda: self.workspace.run([*self.python, "-I", "-S", "-c", _MEASURE, WORKSPACE]))
-        return int(result.stdout or 0)
+        size, files = (int(number) for number in result.stdout.split() or (0, 0))
+        return size, files
 
     def _uncounted(self, work: Callable[[], _T]) -> _T:
         """Do something that does not make the environment a used one."""
@@ -189,7 +203,7 @@ class DockerBackend(Backend):
         """As ``Backend.start``; a paused backend is resumed."""
         with self._changing:
             if self._is_paused:
-                self.resume()
+                self._resume_for_start()
             super().start()
             if self._guard is None:
                 self._guard = Guard(self)
@@ -200,9 +214,8 @@ class DockerBackend(Backend):
             guard, self._guard = self._guard, None
             if guard is not None:
                 guard.stop()
-            if self._is_paused and save:
-                self.resume()
-            self._is_paused = False
+            if self._is_paused:
+                self._resume_for_end(save)
             super().shutdown(save=save)
 
     def checkpoint(self, message: str = "") -> Snapshot | None:
@@ -213,16 +226,29 @@ class DockerBackend(Backend):
         return self._uncounted(lambda: super(DockerBackend, self).checkpoint(message))
 
     def pause(self) -> None:
-        """Save, then freeze every process: no processor time, memory kept. Calls under way do not end well."""
+        """Save, cancel the calls under way, then freeze every process: no processor time, memory kept.
+
+        Calls under way, and those made until ``resume``, raise ``BackendNotStartedError`` at once. What runs in the
+        background goes on after ``resume``.
+        """
         with self._changing:
             if self._is_paused:
                 return
             self.checkpoint("before a pause")
             self._is_paused = True
+            if self._link is not None:
+                self._link.suspend(f"{self}: {_PAUSED}")
+            engine, container = self._engine(), self._running_container().id
+            name = naming.container_name(self.project_id)
             try:
-                self._engine().pause(self._running_container().id)
+                engine.rename(container, naming.paused_of(name))
+                try:
+                    engine.pause(container)
+                except BaseException:
+                    engine.rename(container, name)
+                    raise
             except BaseException:
-                self._is_paused = False
+                self._go_on()
                 raise
 
     def resume(self) -> None:
@@ -233,8 +259,33 @@ class DockerBackend(Backend):
         """
         with self._changing:
             if self._is_paused:
-                self._is_paused = False
-                self._engine().unpause(self._running_container().id)
+                engine, container = self._engine(), self._running_container().id
+                try:
+                    engine.unpause(container)
+                    engine.rename(container, naming.container_name(self.project_id))
+                finally:
+                    self._go_on()
+
+    def _resume_for_start(self) -> None:
+        try:
+            self.resume()
+        except EngineError as error:
+            _log.info("%s: %s", self, error)
+            # A first call finds out whether anything is left of the environment; if not, the start makes another.
+            with contextlib.suppress(BackendUnavailableError):
+                self.workspace.exists(".")
+
+    def _resume_for_end(self, save: bool) -> None:
+        try:
+            self.resume()
+        except EngineError as error:
+            if save and error.status != _NOT_FOUND:
+                raise
+
+    def _go_on(self) -> None:
+        self._is_paused = False
+        if self._link is not None:
+            self._link.resume()
 
     def release(self) -> None:
         """Give the container up without losing anything: ``shutdown()`` where that saves, else the volume stays."""
@@ -256,7 +307,7 @@ class DockerBackend(Backend):
         stream, self._waiting = self._waiting, None
         if stream is None:
             stream = self._open_again()
-        waiting.give_program(stream, argv)
+        waiting.start_guest(stream, argv)
         self._stream = stream
         watch(self._engine(), self._running_container().id, self._silenced)
         return stream
@@ -286,7 +337,7 @@ class DockerBackend(Backend):
             if not self._is_taken_over(engine, self._container):
                 engine.remove(self._container.id)
                 if not self._keeps_volume:
-                    engine.remove_volume(self._container.volume)
+                    remove_volumes(engine, self.project_id, self._container.volume)
             self._container = None
         if stream is not None:
             stream.close()
@@ -311,19 +362,22 @@ class DockerBackend(Backend):
         )
         found = holding.find(engine, self.project_id, naming.this_host(), takeover=self.takeover)
         if found is not None:
+            # Under the name of a claim it may be one that was never prepared: without its network's rules, say.
+            is_finished = found["Name"].lstrip("/") != naming.claim_of(naming.container_name(self.project_id))
             holding.claim(engine, self.project_id, found)
             self._is_reattached = True
-            if _is_as_wanted(found, settings) and not holding.is_held(engine, found):
+            if is_finished and _is_as_wanted(found, settings) and not holding.is_held(engine, found):
                 self._reattach(engine, settings, found)
                 return
             # What runs in it ends; the workspace is in the volume, which the next container gets.
             volume = _volume_of(found)
             engine.remove(found["Id"])
         else:
-            volume = naming.container_name(self.project_id)
-            self._is_reattached = engine.has_volume(volume)
-            if not self._is_reattached and self._take_warm(engine, settings):
+            kept = find_volume(engine, self.project_id)
+            self._is_reattached = kept is not None
+            if kept is None and self._take_warm(engine, settings):
                 return
+            volume = kept or naming.container_name(self.project_id)
         self._make(engine, settings, volume)
 
     def _take_warm(self, engine: Engine, settings: Settings) -> bool:
@@ -333,10 +387,12 @@ class DockerBackend(Backend):
             return False
         try:
             self._commit(engine, warm.container, warm.stream)
+            point_to(engine, self.project_id, warm.container.volume, str(self))
         except BaseException:
             with contextlib.suppress(EngineError):
                 engine.remove(warm.container.id)
                 engine.remove_volume(warm.container.volume)
+            self._container = self._waiting = None
             raise
         return True
 
@@ -397,7 +453,9 @@ def _what_happened(engine: Engine, container: Container, error: EngineError) -> 
 
 def _is_as_wanted(container: Mapping[str, Any], settings: Settings) -> bool:
     labels = container["Config"].get("Labels") or {}
-    return bool(container["State"]["Running"]) and labels.get(naming.LABEL_SETTINGS) == settings.digest
+    # The labels must go on saying whose it is.
+    is_ours = labels.get(naming.LABEL_HOST) == naming.this_host()
+    return bool(container["State"]["Running"]) and is_ours and labels.get(naming.LABEL_SETTINGS) == settings.digest
 
 
 def _volume_of(container: Mapping[str, Any]) -> str:

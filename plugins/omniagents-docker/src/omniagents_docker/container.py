@@ -18,7 +18,7 @@ from omniagents_docker.ending import end_exec
 from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import DEFAULT_IMAGE, Image, PullProgress, ensure_image
-from omniagents_docker.network import ensure_network
+from omniagents_docker.network import ensure_network, unambiguously
 from omniagents_docker.stream import ExecStream
 from omniagents_docker.volume import make_volume
 
@@ -39,6 +39,8 @@ _IDLE_PROGRAM: Final = "import signal;signal.pause()"
 # What a shell and an interpreter exit with when there is no such program (POSIX, "Exit Status for Commands").
 _NO_PROGRAM: Final = (126, 127)
 _TOO_OLD: Final = 78
+# What Python 2 exits with, which knows no -I.
+_BAD_OPTION: Final = 2
 
 _PREPARE: Final = (
     "import sys\nif sys.version_info<(3,8):\n sys.stdout.write(sys.version.split()[0]);sys.exit(78)\n"
@@ -150,7 +152,7 @@ def make_container(engine: Engine, settings: Settings, name: str, volume: str, l
         ensure_network(engine)
     made = make_volume(engine, volume, settings.hardening.workspace_bytes, labels)
     try:
-        container, warnings = engine.create(name, settings.config(volume, labels))
+        container, warnings = unambiguously(lambda: engine.create(name, settings.config(volume, labels)), engine)
     except EngineError as error:
         # Whoever has the name has the volume as well.
         if made.is_new and not error.is_conflict:
@@ -173,7 +175,7 @@ def start_container(engine: Engine, settings: Settings, container: Container) ->
         BackendStartError: No usable Python, or a setting that is not honoured.
     """
     try:
-        engine.start(container.id)
+        unambiguously(lambda: engine.start(container.id), engine)
         # First, to come up while the container is prepared: it runs nothing of the user's, but only waits.
         stream = open_waiting(engine, settings, container)
         try:
@@ -253,6 +255,11 @@ def _start_error(engine: Engine, settings: Settings, container: Container, error
     state = found["State"] if found else {}
     if state.get("ExitCode") in _NO_PROGRAM and not state.get("Running"):
         return _no_python(settings)
+    if state.get("ExitCode") == _BAD_OPTION and not state.get("Running"):
+        return BackendStartError(
+            f"image {settings.image.name!r}: {shlex.join(settings.python)} is no Python 3, it does not know the option "
+            f"-I; {_CURE}"
+        )
     detail = state.get("Error") or str(error)
     return BackendStartError(f"the container of image {settings.image.name!r} does not start: {detail}")
 

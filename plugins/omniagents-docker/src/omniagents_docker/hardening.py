@@ -48,7 +48,8 @@ class HardeningProfile:
         workspace_bytes: Size of the workspace; None for no limit. Enforced by the storage driver where it has
             quotas. Elsewhere no single file can grow past it, and the whole is measured every
             ``quota_check_seconds``: above the limit all commands are killed.
-        quota_check_seconds: How often the workspace is measured where nothing enforces its size.
+        workspace_files: Number of its files and directories; None for no limit. Always checked in that way.
+        quota_check_seconds: How often the workspace is measured.
         tmp_bytes: Size of ``/tmp``, and of ``/var/tmp``, in memory.
         home_bytes: Size of the home directory, in memory.
         shm_bytes: Size of ``/dev/shm``, in memory.
@@ -72,6 +73,7 @@ class HardeningProfile:
     pids: int = 512
     open_files: int = 16_384
     workspace_bytes: int | None = 10 * _GIB
+    workspace_files: int | None = 1_000_000
     quota_check_seconds: float = 10.0
     tmp_bytes: int = 512 * _MIB
     home_bytes: int = _GIB

@@ -2,7 +2,7 @@
 
 No clock is compared: the engine closes that process's input when its host process dies or its
 connection breaks, the process ends, and the container is free. Taking it is renaming it, which
-the engine lets exactly one do.
+the engine lets exactly one do. A frozen process cannot end: a paused container has another name.
 """
 
 from __future__ import annotations
@@ -49,10 +49,24 @@ def find(engine: Engine, project_id: str, host: str, *, takeover: bool) -> dict[
                 raise _in_use(project_id, found, "is in use by")
             return found
         claimed = engine.inspect(naming.claim_of(name))
-        if claimed is None or takeover or _labels(claimed).get(naming.LABEL_HOST) == host:
+        if claimed is None:
+            return _find_paused(engine, project_id, host, takeover=takeover)
+        if takeover or _labels(claimed).get(naming.LABEL_HOST) == host:
             return claimed
-        if claimed.get("ExecIDs") or time.monotonic() < end:
+        if is_held(engine, claimed):
             raise _in_use(project_id, claimed, "is being started by")
+        if time.monotonic() > end:
+            # Nobody has held a process in it for as long as a start can take: who claimed it is dead.
+            return claimed
+        time.sleep(_LOOK_SECONDS)
+
+
+def _find_paused(engine: Engine, project_id: str, host: str, *, takeover: bool) -> dict[str, Any] | None:
+    """One that its holder froze: its process says nothing, so only the holder's machine knows whether it lives."""
+    paused = engine.inspect(naming.paused_of(naming.container_name(project_id)))
+    if paused is None or takeover or _labels(paused).get(naming.LABEL_HOST) == host:
+        return paused
+    raise _in_use(project_id, paused, "is paused by")
 
 
 def claim(engine: Engine, project_id: str, container: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "LABEL_PROJECT",
     "LABEL_SETTINGS",
     "LABEL_SINCE",
+    "LABEL_VOLUME",
     "NETWORK",
     "WARM_PREFIX",
     "claim_of",
@@ -30,6 +31,7 @@ __all__ = [
     "is_maker_alive",
     "labels_of",
     "lease_directory",
+    "paused_of",
     "this_host",
 ]
 
@@ -49,6 +51,9 @@ LABEL_SETTINGS: Final = "omniagents.settings"
 #: The warm pool that made it.
 LABEL_POOL: Final = "omniagents.pool"
 
+#: On a volume that is empty and has the name of a project's: the volume that the project really has.
+LABEL_VOLUME: Final = "omniagents.volume"
+
 NETWORK: Final = "omniagents"
 
 #: How names of containers begin that no project has yet.
@@ -63,6 +68,11 @@ def container_name(project_id: str) -> str:
 def claim_of(name: str) -> str:
     """The name of a container that is being prepared, or taken over: only one can give it this name."""
     return f"{name}.starting"
+
+
+def paused_of(name: str) -> str:
+    """The name of a container while its holder keeps it paused."""
+    return f"{name}.paused"
 
 
 def lease_directory() -> Path:

@@ -11,6 +11,7 @@ from omniagents.backends.lease import Lease
 from omniagents.errors import ProjectInUseError
 from omniagents_docker import holding, naming
 from omniagents_docker.engine import Engine
+from omniagents_docker.volume import remove_volumes, target_of
 
 __all__ = ["Orphan", "find_orphans", "reap"]
 
@@ -32,19 +33,22 @@ class Orphan:
     created: str
 
 
-def find_orphans(engine: Engine) -> list[Orphan]:
+def find_orphans(engine: Engine, *, every_machine: bool = False) -> list[Orphan]:
     """What ``reap`` would remove. Age plays no part: what a living process holds stays, however old.
 
-    A project is owned while a process holds its lease on this machine, or, wherever that process is,
-    holds an open connection into its container.
+    This machine's leases tell which of the projects that were started here are owned.
+
+    Args:
+        every_machine: Also what processes on other machines made that hold no open connection into it now. Only for
+            machines that are gone for good: a living one may be about to go on with a container that died, too.
     """
-    return [orphan for orphan, _ in _orphans(engine)]
+    return [orphan for orphan, _ in _orphans(engine, every_machine)]
 
 
-def reap(engine: Engine, *, dry_run: bool = True) -> list[Orphan]:
+def reap(engine: Engine, *, dry_run: bool = True, every_machine: bool = False) -> list[Orphan]:
     """Remove orphans with their workspaces, saved or not; by default only say which. Returns them."""
     found = []
-    for orphan, lease in _orphans(engine):
+    for orphan, lease in _orphans(engine, every_machine):
         if dry_run:
             found.append(orphan)
             continue
@@ -55,7 +59,7 @@ def reap(engine: Engine, *, dry_run: bool = True) -> list[Orphan]:
     return found
 
 
-def _orphans(engine: Engine) -> Iterator[tuple[Orphan, Lease | None]]:
+def _orphans(engine: Engine, every_machine: bool) -> Iterator[tuple[Orphan, Lease | None]]:
     # Before the containers: a volume that appears later belongs to a container that is being made.
     volumes = engine.volumes(naming.LABEL)
     mounted: set[str | None] = set()
@@ -64,17 +68,27 @@ def _orphans(engine: Engine) -> Iterator[tuple[Orphan, Lease | None]]:
         if container is None:
             continue
         mounted.update(mount.get("Name") for mount in container["Mounts"])
+        if not _is_here(container["Config"]) and (not every_machine or _may_be_owned_elsewhere(container)):
+            continue
         orphan = _container_orphan(container)
         lease = _lease_of(orphan)
-        if not _may_be_starting(container) and not holding.is_held(engine, container) and _is_free(lease, orphan):
+        if not _is_warm(container) and _is_free(lease, orphan) and not holding.is_held(engine, container):
             yield orphan, lease
+    stood_for = {target_of(volume) for volume in volumes}
     for volume in volumes:
-        if volume["Name"] not in mounted:
+        if volume["Name"] in mounted | stood_for or target_of(volume) in mounted - {None}:
+            continue
+        if every_machine or _is_here(volume):
             labels = volume.get("Labels") or {}
             orphan = Orphan("volume", volume["Name"], labels.get(naming.LABEL_PROJECT), "", volume.get("CreatedAt", ""))
             lease = _lease_of(orphan)
             if _is_free(lease, orphan):
                 yield orphan, lease
+
+
+def _is_here(labelled: Mapping[str, Any]) -> bool:
+    """Whether this machine's leases say who owns it."""
+    return bool((labelled.get("Labels") or {}).get(naming.LABEL_HOST) == naming.this_host())
 
 
 def _container_orphan(container: Mapping[str, Any]) -> Orphan:
@@ -84,17 +98,17 @@ def _container_orphan(container: Mapping[str, Any]) -> Orphan:
     return Orphan("container", name, labels.get(naming.LABEL_PROJECT), state, str(container["Created"]))
 
 
-def _may_be_starting(container: Mapping[str, Any]) -> bool:
-    """Until its first process runs nobody holds it, and only its maker's machine knows whether its maker lives."""
-    labels = container["Config"].get("Labels") or {}
-    if labels.get(naming.LABEL_HOST) != naming.this_host():
-        return _is_unfinished(container)
-    return naming.LABEL_POOL in labels and _is_unfinished(container) and naming.is_maker_alive(labels)
-
-
-def _is_unfinished(container: Mapping[str, Any]) -> bool:
+def _may_be_owned_elsewhere(container: Mapping[str, Any]) -> bool:
+    """Nobody need hold a process in a container that is being made, waits in a pool, or is paused."""
     name = container["Name"].lstrip("/")
-    return bool(name.endswith(naming.claim_of("")) or name.startswith(naming.WARM_PREFIX))
+    is_waiting = name.endswith(naming.claim_of("")) or name.startswith(naming.WARM_PREFIX)
+    return bool(is_waiting or container["State"].get("Paused"))
+
+
+def _is_warm(container: Mapping[str, Any]) -> bool:
+    """It is this machine's, and waits in a pool whose process lives."""
+    labels = container["Config"].get("Labels") or {}
+    return container["Name"].lstrip("/").startswith(naming.WARM_PREFIX) and naming.is_maker_alive(labels)
 
 
 def _lease_of(orphan: Orphan) -> Lease | None:
@@ -132,10 +146,11 @@ def _is_still_orphaned(engine: Engine, orphan: Orphan) -> bool:
 
 def _remove(engine: Engine, orphan: Orphan) -> None:
     if orphan.kind == "volume":
-        engine.remove_volume(orphan.name)
+        volume = engine.volume(orphan.name)
+        remove_volumes(engine, orphan.project_id, (target_of(volume) if volume else None) or orphan.name)
         return
     container = engine.inspect(orphan.name)
     engine.remove(orphan.name)
     for mount in container["Mounts"] if container else ():
         if mount["Type"] == "volume":
-            engine.remove_volume(mount["Name"])
+            remove_volumes(engine, orphan.project_id, mount["Name"])

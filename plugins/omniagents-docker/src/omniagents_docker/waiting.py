@@ -9,14 +9,14 @@ from typing import Final
 from omniagents.connection import ByteStream
 from omniagents.guest import loader
 
-__all__ = ["command", "give_program", "load_guest"]
+__all__ = ["command", "load_guest", "start_guest"]
 
 # Reads exactly its own bytes, program after program. What it imports is what the guest imports first. Python 3.8+.
 _PROGRAM: Final = """\
 import os,sys
 if sys.version_info<(3,8):
  sys.stderr.write("omniagents: Python 3.8 or newer is needed, this is "+sys.version.split()[0]+"\\n");sys.exit(78)
-import base64,collections,contextlib,importlib.machinery,json,queue,selectors,signal,subprocess,threading,zlib
+import base64,collections,contextlib,importlib.machinery,json,marshal,queue,selectors,signal,threading,zlib
 def read(n):
  got=b""
  while len(got)<n:
@@ -24,14 +24,15 @@ def read(n):
   if not piece:sys.exit(0)
   got+=piece
  return got
+names={"__name__":"__main__"}
 while True:
  program,*arguments=json.loads(read(int(read(8))).decode())
  sys.argv=["-c"]+arguments
- exec(compile(program,"<string>","exec"),{"__name__":"__main__"})
+ exec(compile(program,"<string>","exec"),names)
 """
 
-# The loader as far as it only reads and imports. The loader itself then finds the guest's modules imported already.
-_LOAD: Final = loader.PROGRAM.rpartition("\nmain(")[0] + "\n"
+# The loader in two steps: what reads and imports, and what answers.
+_LOAD, _MAIN = (step + "\n" for step in loader.PROGRAM.rstrip().rsplit("\n", 1))
 
 
 def command(python: Sequence[str]) -> list[str]:
@@ -39,15 +40,17 @@ def command(python: Sequence[str]) -> list[str]:
     return [*python, "-I", "-S", "-c", _PROGRAM]
 
 
-def give_program(stream: ByteStream, argv: Sequence[str]) -> None:
-    """Let it run what ``argv``, an interpreter's with ``-c``, would run."""
-    _give(stream, list(argv[list(argv).index("-c") + 1 :]))
-
-
 def load_guest(stream: ByteStream) -> None:
     """Let it import the guest, and wait again."""
     _give(stream, [_LOAD, "raw"])
     stream.write(loader.bundle())
+    stream.has_guest = True
+
+
+def start_guest(stream: ByteStream, argv: Sequence[str]) -> None:
+    """Let it run what ``argv``, ``loader.command``'s, would run."""
+    program, *arguments = argv[list(argv).index("-c") + 1 :]
+    _give(stream, [_MAIN if stream.has_guest else program, *arguments])
 
 
 def _give(stream: ByteStream, program: Sequence[str]) -> None:
