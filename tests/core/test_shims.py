@@ -73,7 +73,7 @@ def put(path: Path, module: str, source: str) -> None:
 @pytest.mark.parametrize(("shim", "name", "module"), SHIMS)
 def test_without_the_plugin_the_import_fails_with_the_command(shim: str, name: str, module: str) -> None:
     distribution = module.partition(".")[0].replace("_", "-")
-    siblings = "./plugins/omniagents-snapshot " if distribution == "omniagents-gcs" else ""
+    siblings = "./plugins/omniagents-snapshot " if distribution in ("omniagents-gcs", "omniagents-git") else ""
     with pytest.raises(MissingPluginError) as raised:
         exec(f"from {shim} import {name}")
     assert str(raised.value) == (

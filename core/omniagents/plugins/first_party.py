@@ -25,7 +25,10 @@ FIRST_PARTY: Final[Mapping[tuple[Kind, str], str]] = {
 }
 
 # Siblings that a plugin needs besides the core: named in the command, lest pip look for them on an index.
-_SIBLINGS: Final[Mapping[str, tuple[str, ...]]] = {"omniagents-gcs": ("omniagents-snapshot",)}
+_SIBLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "omniagents-gcs": ("omniagents-snapshot",),
+    "omniagents-git": ("omniagents-snapshot",),
+}
 
 # A path, because the name `omniagents` on the public index is somebody else's project.
 _INSTALL_HINT: Final = "in a checkout of Omniagents run: pip install {paths}"

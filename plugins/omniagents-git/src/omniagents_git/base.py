@@ -1,0 +1,56 @@
+"""What a manager remembers of a project between two calls."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from omniagents_git.description import Commit
+from omniagents_git.engine import Entry, Signature
+
+if TYPE_CHECKING:
+    from omniagents.workspace import Workspace
+
+__all__ = ["Base", "Side"]
+
+
+class Side(NamedTuple):
+    """Where work is that lost against another writer: its branch, what was saved there, and what beat it."""
+
+    ref: str
+    commit: Commit
+    entries: tuple[Entry, ...]
+    winner: str
+
+
+@dataclass
+class Base:
+    """The ground that the next save stands on.
+
+    Attributes:
+        tip: The branch's commit as this manager last saw it; the push of the next save expects it. None for no branch.
+        commit: What the workspace was last made equal to or saved as; not ``tip`` after a restore.
+        entries: Its tree, and ``sidecar`` its other files.
+        signatures: Files of it that need not be read as long as they look like this.
+        kept_venvs: Virtual environments that nothing could rebuild.
+        unconfirmed: Commits that were pushed, with no answer.
+        side: Set from a conflict until the next load or restore.
+        owner: The workspace it is about; without it nobody needs this any more.
+    """
+
+    tip: Commit | None = None
+    commit: Commit | None = None
+    entries: tuple[Entry, ...] = ()
+    sidecar: Mapping[bytes, bytes] = field(default_factory=dict)
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    kept_venvs: frozenset[str] = frozenset()
+    unconfirmed: set[str] = field(default_factory=set)
+    side: Side | None = None
+    owner: weakref.ref[Workspace] | None = None
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether ``commit`` is the one that the branch names."""
+        return self.tip is not None and self.commit is not None and self.tip.id == self.commit.id

@@ -1,0 +1,61 @@
+"""Making a workspace equal to a commit: one request that removes and writes what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from omniagents.errors import StateCorruptError
+from omniagents.records import FileInfo, ImportEntry
+from omniagents_git.engine import Entry, Plan, Signature, signature_if_imported
+from omniagents_git.git import Git
+from omniagents_git.objects import ObjectReader
+
+if TYPE_CHECKING:
+    from omniagents.workspace import Workspace
+
+__all__ = ["carry_out"]
+
+
+def carry_out(git: Git, workspace: Workspace, plan: Plan) -> dict[str, Signature]:
+    """Carry a plan out; the signatures of the files that were written.
+
+    Raises:
+        GitFailure: Content is missing here or damaged. The workspace is then partly written.
+        StateCorruptError: It is not as long as its tree says.
+    """
+    if not plan.write and not plan.remove:
+        return {}
+    with git.stream("cat-file", "--batch") as stream:
+        reader = ObjectReader(stream, (blob for entry in plan.write for blob in entry.content))
+        written = workspace.import_((_import_entry(entry, reader) for entry in plan.write), remove=plan.remove)
+    return _signatures(written, plan.write)
+
+
+def _signatures(written: Sequence[FileInfo], entries: Sequence[Entry]) -> dict[str, Signature]:
+    found = {}
+    for info, entry in zip(written, entries, strict=True):
+        seen = signature_if_imported(info, entry)
+        if seen is not None:
+            found[entry.path] = seen
+    return found
+
+
+def _import_entry(entry: Entry, reader: ObjectReader) -> ImportEntry:
+    target = entry.target if entry.kind == "link" else None
+    info = FileInfo(entry.path, entry.kind, entry.size, entry.mode, entry.mtime_ns, 0, 0, target)
+    return ImportEntry(info, _content(entry, reader))
+
+
+def _content(entry: Entry, reader: ObjectReader) -> Iterator[bytes]:
+    left = entry.size
+    for _ in entry.content:
+        _, size, pieces = reader.next()
+        left -= size
+        if left < 0:
+            break
+        yield from pieces
+    if left:
+        raise StateCorruptError(
+            f"the file {entry.path!r:.300} does not have the {entry.size:,} bytes that its tree states"
+        )

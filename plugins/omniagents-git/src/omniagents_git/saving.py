@@ -1,0 +1,280 @@
+"""One save: scan, read what changed, write a commit here, push it, and only then say so.
+
+Until the push has moved the branch, the branch names the snapshot before: a crash is harmless anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from omniagents._ids import utc_now
+from omniagents.errors import StateConflictError, StateError
+from omniagents.records import LeftOut, Scan
+from omniagents.state import Snapshot
+from omniagents_git.base import Base, Side
+from omniagents_git.branches import Branches
+from omniagents_git.cache import GitCache, Push, Rejected
+from omniagents_git.description import Commit, commit_message
+from omniagents_git.engine import (
+    Entry,
+    Quota,
+    Signature,
+    count_changed,
+    encode_path,
+    entry_of,
+    kept_mode,
+    scan,
+    signature,
+)
+from omniagents_git.failures import GitFailure
+from omniagents_git.objects import read_commits
+from omniagents_git.reading import ReadFiles, read_files
+from omniagents_git.sidecar import encode_sidecar
+from omniagents_git.writing import CommitWriter, placed, writer
+
+if TYPE_CHECKING:
+    from omniagents.workspace import Workspace
+
+__all__ = ["Deleted", "Saver"]
+
+_ATTEMPTS = 3
+
+
+class Deleted(Exception):
+    """The project's branch is gone: somebody deleted the project."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A scan, divided: what is known without reading, and the files that must be read."""
+
+    scan: Scan
+    known: dict[str, Entry]
+    dirty: list[str]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A tree to save."""
+
+    entries: tuple[Entry, ...]
+    signatures: dict[str, Signature]
+    left_out: tuple[LeftOut, ...]
+
+
+class Saver:
+    """Saves one workspace on top of ``base``, which it brings up to date.
+
+    Args:
+        leave_out: In gitignore syntax.
+        keep: How many saves make a branch before it is given a new root.
+    """
+
+    def __init__(
+        self, branches: Branches, base: Base, workspace: Workspace, *, leave_out: Sequence[str], quota: Quota, keep: int
+    ) -> None:
+        self._branches = branches
+        self._base = base
+        self._workspace = workspace
+        self._leave_out = leave_out
+        self._quota = quota
+        self._keep = keep
+        self._doing = f"saving project {branches.project_id!r}"
+        self._may_have_new_root = True
+        self._seen = self._look()
+
+    def _look(self) -> _Seen:
+        found = scan(self._workspace, self._base, self._leave_out)
+        size = sum(info.size for info in found.entries if info.kind == "file")
+        self._quota.check(self._branches.project_id, size, len(found.entries))
+        before = {entry.path: entry for entry in self._base.entries}
+        known: dict[str, Entry] = {}
+        dirty: list[str] = []
+        for info in found.entries:
+            old = before.get(info.path)
+            if info.kind in ("directory", "link"):
+                known[info.path] = entry_of(info)
+            elif info.kind != "file":
+                continue
+            elif old is not None and old.kind == "file" and self._base.signatures.get(info.path) == signature(info):
+                known[info.path] = old._replace(mode=kept_mode(info))
+            else:
+                dirty.append(info.path)
+        return _Seen(found, known, dirty)
+
+    def unchanged(self) -> Snapshot | None:
+        """The latest snapshot, if one look at the workspace shows that it still is what was saved."""
+        if self._seen.dirty or self._base.commit is None:
+            return None
+        entries = tuple(self._seen.known.values())
+        return None if self._is_new(entries) else self._base.commit.snapshot
+
+    def save(self, cache: GitCache, message: str) -> Snapshot:
+        """The new snapshot, or the latest one if nothing changed.
+
+        Raises:
+            StateConflictError: Another writer was first; this work is on a branch of its own.
+            Deleted: The project was deleted meanwhile.
+            GitFailure: Something of git's did not work; nothing was saved, or it was and the answer got lost.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._save(cache, message)
+            except _Again:
+                continue
+        name = self._branches.name
+        raise StateError(f"{self._doing}: the branch {name!r} was moved {_ATTEMPTS} times meanwhile; save again")
+
+    def _save(self, cache: GitCache, message: str) -> Snapshot:
+        base = self._base
+        for commit in {one.id: one for one in (base.tip, base.commit) if one is not None}.values():
+            self._branches.bring(cache, commit.id, self._doing)
+        is_root = base.tip is None or (self._may_have_new_root and base.tip.number + 1 >= self._keep)
+        blobs = {blob for entry in base.entries for blob in entry.content} | set(base.sidecar.values())
+        with writer(cache.git, blobs) as commits:
+            made = self._make(commits)
+            if not self._is_new(made.entries):
+                base.signatures = made.signatures
+                assert base.commit is not None
+                return base.commit.snapshot
+            if base.side is not None and not count_changed(base.side.entries, made.entries):
+                raise self._conflict(base.side)
+            snapshot = self._describe(made, message, cache)
+            written, sidecar = self._commit(cache, commits, made, snapshot, is_root=is_root)
+        try:
+            self._push(cache, written, is_root=is_root)
+        except (Rejected, GitFailure) as failure:
+            self._look_after(cache, made, written, failure, is_root=is_root)
+        base.tip = base.commit = written
+        base.entries, base.sidecar, base.signatures = made.entries, sidecar, made.signatures
+        base.side = None
+        base.unconfirmed.clear()
+        return written.snapshot
+
+    def _make(self, commits: CommitWriter) -> _Made:
+        seen = self._seen
+        read = read_files(
+            self._workspace,
+            seen.dirty,
+            commits.take,
+            project_id=self._branches.project_id,
+            started_ns=seen.scan.started_ns,
+            quota=self._quota,
+        )
+        found = (seen.known.get(info.path) or read.entries.get(info.path) for info in seen.scan.entries)
+        kept = {path: known for path, known in self._base.signatures.items() if path in seen.known}
+        return _Made(
+            tuple(entry for entry in found if entry is not None), kept | read.signatures, _left_out(seen.scan, read)
+        )
+
+    def _is_new(self, entries: Sequence[Entry]) -> bool:
+        return not self._base.is_latest or count_changed(self._base.entries, entries) > 0
+
+    def _describe(self, made: _Made, message: str, cache: GitCache) -> Snapshot:
+        base, tip = self._base, self._base.tip
+        before: Sequence[Entry] = ()
+        if tip is not None:
+            is_known = base.is_latest
+            before = base.entries if is_known else self._branches.listing(cache, tip, self._quota, self._doing).entries
+        sizes = [entry.size for entry in made.entries if entry.kind == "file"]
+        now = utc_now()
+        return Snapshot(
+            id="",
+            project_id=self._branches.project_id,
+            parent_id=tip.id if tip else None,
+            # Never before its parent, whatever this host's clock says: the history is ordered by time.
+            created_at=max(now, tip.snapshot.created_at + timedelta(microseconds=1)) if tip else now,
+            message=message,
+            files=len(sizes),
+            bytes=sum(sizes),
+            changed=count_changed(before, made.entries),
+            left_out=made.left_out,
+        )
+
+    def _commit(
+        self, cache: GitCache, commits: CommitWriter, made: _Made, snapshot: Snapshot, *, is_root: bool
+    ) -> tuple[Commit, dict[bytes, bytes]]:
+        """The commit, not yet pushed, and its sidecar's blobs by path."""
+        base = self._base
+        number = 0 if is_root or base.tip is None else base.tip.number + 1
+        sidecar = {path: commits.take(data) for path, data in encode_sidecar(made.entries).items()}
+        for entry in made.entries:
+            if entry.kind == "link":
+                commits.take(encode_path(entry.target))
+            elif entry.kind == "file" and not entry.content:
+                commits.take(b"")
+        commit_id = commits.commit(
+            commit_message(snapshot, number, is_root=is_root),
+            snapshot.created_at,
+            placed(base.entries, base.sidecar),
+            placed(made.entries, sidecar),
+            parent=base.tip.id if base.tip and not is_root else None,
+            tree=base.commit.tree if base.commit else None,
+        )
+        (written,) = read_commits(cache.git, snapshot.project_id, [commit_id])
+        # All of what was left out, where the commit only lists the first.
+        whole = replace(written.snapshot, left_out=snapshot.left_out)
+        return replace(written, snapshot=whole), sidecar
+
+    def _push(self, cache: GitCache, written: Commit, *, is_root: bool) -> None:
+        tip = self._base.tip
+        moves = [Push(self._branches.latest, written.id, expected=tip.id if tip else "")]
+        if is_root and tip is not None:
+            moves.append(Push(self._branches.previous, tip.id))
+        cache.push(moves, doing=self._doing, is_first=tip is None)
+
+    def _look_after(
+        self, cache: GitCache, made: _Made, written: Commit, failure: Rejected | GitFailure, *, is_root: bool
+    ) -> None:
+        """Find out what a failed push did; returns if it took effect after all."""
+        base = self._base
+        expected = base.tip.id if base.tip else None
+        base.unconfirmed.add(written.id)
+        try:
+            now = cache.ls_remote(self._branches.latest, doing=self._doing).get(self._branches.latest)
+        except GitFailure as still_away:
+            raise failure from still_away
+        if now == written.id:
+            return
+        if now is not None and now != expected and now in base.unconfirmed:
+            # An earlier push had taken effect although its answer was lost.
+            base.tip = self._branches.bring(cache, now, self._doing)
+            raise _Again from failure
+        if now is None and expected is not None:
+            raise Deleted from failure
+        if now is not None and now != expected:
+            raise self._set_aside(cache, made, written, now) from failure
+        if isinstance(failure, GitFailure):
+            if not (is_root and base.tip and "[remote rejected]" in failure.said):
+                raise failure
+            # A server that allows no forced push, or no such branch: the history goes on from the root it has.
+            self._may_have_new_root = False
+        raise _Again from failure
+
+    def _set_aside(self, cache: GitCache, made: _Made, written: Commit, winner: str) -> StateConflictError:
+        """Put the work on a branch of its own, in place of what this workspace had there before."""
+        before = self._base.side
+        ref = before.ref if before else self._branches.sides + written.id[:12]
+        cache.push([Push(ref, written.id)], doing=self._doing)
+        self._base.side = Side(ref, written, made.entries, winner)
+        return self._conflict(self._base.side)
+
+    def _conflict(self, side: Side) -> StateConflictError:
+        expected = repr(self._base.tip.id) if self._base.tip else "none"
+        return StateConflictError(
+            f"another writer saved project {self._branches.project_id!r} first: the latest is now {side.winner!r}, not "
+            f"{expected}. This workspace is kept in the history as {side.commit.id!r}, on the branch "
+            f"{side.ref.removeprefix('refs/heads/')!r}; restore one of the two, then save"
+        )
+
+
+class _Again(Exception):
+    """Something was learned about the branch: make the commit anew."""
+
+
+def _left_out(found: Scan, read: ReadFiles) -> tuple[LeftOut, ...]:
+    others = [LeftOut(info.path, "is a FIFO, socket or device") for info in found.entries if info.kind == "other"]
+    return tuple(sorted([*found.left_out, *others, *read.left_out()]))
