@@ -38,6 +38,9 @@ _LOOKS = 8
 class ByteStream(ABC):
     """A duplex stream of raw bytes to a process inside an environment; one thread reads, one writes."""
 
+    #: The process has the guest's sources already, and only the guest's settings are to be sent.
+    has_guest: bool = False
+
     @abstractmethod
     def read(self) -> bytes:
         """The next bytes, at least one and at most 1 MiB; ``b""`` when the stream has ended, however it ended."""
@@ -124,7 +127,8 @@ class Connection:
 
     def start(self, settings: Mapping[str, Any], nonce: str) -> None:
         """Deliver the guest, start it with ``settings`` and wait for its hello."""
-        self._outbox.put(loader.bundle(self._text))
+        if not self._stream.has_guest:
+            self._outbox.put(loader.bundle(self._text))
         self.post({"type": "start", **settings})
         for work, name in ((self._write, "write"), (lambda: self._read(nonce), "read")):
             threading.Thread(target=work, daemon=True, name=f"omniagents-{name}").start()

@@ -62,3 +62,12 @@ def test_guest_uses_no_feature_newer_than_python_3_8() -> None:
     options = ["--no-tips", "--violations", "--target=3.8-"]
     finished = subprocess.run([*program, *options, *MODULES], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_guest_gets_compiled_what_it_imports_at_its_start() -> None:
+    program = (
+        "import sys, omniagents.guest.keeper, omniagents.guest.server, omniagents.guest.files\n"
+        "print(*(name.rpartition('.')[2] for name in sys.modules if name.startswith('omniagents.guest.')))"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert sorted(finished.stdout.split()) == list(loader.FIRST_MODULES)

@@ -305,7 +305,8 @@ class Backend(ABC):
         """Load the latest snapshot into a new workspace; one that lives on is newer than any snapshot."""
         if self._is_reattached and not workspace.exists(_LOADING_MARKER):
             return
-        workspace.write_bytes(_LOADING_MARKER, b"")
+        if self.state_manager.keeps_snapshots or self.preset is not None:
+            workspace.write_bytes(_LOADING_MARKER, b"")
         self.snapshot = self.state_manager.load(self.project_id, workspace)
         if self.snapshot is None and self.preset is not None:
             set_up(self.preset, workspace, where=str(self))

@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 from .failure import GuestFailure, failure_of_os_error
 from .naming import resolve_shown
 from .root import Root, display
-from .spawning import Program, spawn
 
 __all__ = ["Launched", "launch", "shell", "which"]
 
@@ -58,6 +57,8 @@ def launch(root: Root, arguments: Mapping[str, Any], inherited: Mapping[str, str
     Raises:
         GuestFailure: No such directory or program, no such user, or a limit of the environment.
     """
+    from .spawning import Program, spawn  # the guest answers sooner for the first time without it
+
     directory = _directory(root, arguments)
     environment = {**(arguments.get("defaults") or {}), **inherited, **(arguments.get("env") or {})}
     environment = {name: value for name, value in environment.items() if value is not None}

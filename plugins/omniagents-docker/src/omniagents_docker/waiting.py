@@ -42,7 +42,8 @@ def command(python: Sequence[str]) -> list[str]:
 
 def load_guest(stream: ByteStream) -> None:
     """Let it import the guest, and wait again."""
-    _give(stream, [_LOAD, "raw"])
+    # And what answers the first request of every start.
+    _give(stream, [_LOAD + "import omniagents_guest.files\n", "raw"])
     stream.write(loader.bundle())
     stream.has_guest = True
 
