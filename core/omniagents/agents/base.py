@@ -100,7 +100,7 @@ class Agent:
             run.cancel()
 
     async def astream(self, task: str) -> AsyncIterator[AgentEvent]:
-        """Like ``stream``. Who leaves early closes it (``contextlib.aclosing``), which stops the tool call under way."""
+        """Like ``stream``. Leaving early, close it (``contextlib.aclosing``), which stops the tool call under way."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[AgentEvent | asyncio.Task[AgentResult]] = asyncio.Queue()
 

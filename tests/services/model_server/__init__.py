@@ -19,8 +19,9 @@ and answers with a turn. A script that has ended answers 400, and so does a func
 block then raises what it raised.
 """
 
-from tests.services.model_server.received import Media, Received, Request
-from tests.services.model_server.server import ModelServer, Script
-from tests.services.model_server.turns import Call, Failure, Step, Turn
+from tests.services.model_server.received import Request
+from tests.services.model_server.server import ModelServer
+
+from omniagents.testing.scripts import Call, Failure, Media, Received, Script, Step, Turn
 
 __all__ = ["Call", "Failure", "Media", "ModelServer", "Received", "Request", "Script", "Step", "Turn"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.services.model_server.pieces import pieces
-from tests.services.model_server.turns import Failure, Turn
+
+from omniagents.testing.scripts import Failure, Turn
 
 __all__ = ["error", "stream", "whole"]
 

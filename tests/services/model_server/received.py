@@ -7,34 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Media", "Received", "Request"]
+from omniagents.testing.scripts import Media, Received
+
+__all__ = ["Request"]
 
 _OBSERVATION = "Observation:\n"
-
-
-@dataclass(frozen=True)
-class Media:
-    """An image or a document, as bytes."""
-
-    mime_type: str
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Received:
-    """What the model was told about one call.
-
-    Attributes:
-        call_id: The call's id; empty where the framework writes results into plain user messages (smolagents).
-        text: All the text of the result.
-        media: Images and documents inside the result itself.
-        is_error: Anthropic's flag; OpenAI has none.
-    """
-
-    call_id: str
-    text: str
-    media: tuple[Media, ...] = ()
-    is_error: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType, TracebackType
 from typing import Any, Literal, Self
 
@@ -17,11 +17,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tests.services.model_server import anthropic_messages, openai_chat
 from tests.services.model_server.received import Request
-from tests.services.model_server.turns import Failure, Step, Turn
 
-__all__ = ["ModelServer", "Script"]
+from omniagents.testing.scripts import Failure, Script, Step, Turn
 
-Script = Sequence[Step] | Callable[[Request], Turn | Failure]
+__all__ = ["ModelServer"]
 
 _POLL_SECONDS = 0.01
 _WAIT_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""What a script consists of."""
+"""A model by script: what it answers, and what it was told. ``AgentContract`` is written in these terms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-from tests.services.model_server.received import Request
-
-__all__ = ["Call", "Failure", "Step", "Turn"]
+__all__ = ["Call", "Failure", "Media", "ModelRequest", "Received", "Script", "Step", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -66,4 +64,54 @@ class Failure:
     message: str = "scripted failure"
 
 
-Step = Turn | Failure | Callable[[Request], Turn | Failure]
+@dataclass(frozen=True)
+class Media:
+    """An image or a document, as bytes."""
+
+    mime_type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the model was told about one call.
+
+    Attributes:
+        call_id: The call's id; empty where the framework writes results into plain user messages (smolagents).
+        text: All the text of the result.
+        media: Images and documents inside the result itself.
+        is_error: Anthropic's flag; OpenAI has none.
+    """
+
+    call_id: str
+    text: str
+    media: tuple[Media, ...] = ()
+    is_error: bool = False
+
+
+class ModelRequest(Protocol):
+    """What a model was asked, whatever the API."""
+
+    @property
+    def system(self) -> str:
+        """All instructions."""
+
+    @property
+    def tools(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is offered: name to ``{"description": …, "parameters": JSON schema}``."""
+
+    @property
+    def task(self) -> str:
+        """The text of the last message a person wrote."""
+
+    @property
+    def results(self) -> Sequence[Received]:
+        """Every tool result in the conversation, in its order."""
+
+    @property
+    def media(self) -> Sequence[Media]:
+        """Images and documents that came after the model's last turn, in tool results or behind them."""
+
+
+Step: TypeAlias = Turn | Failure | Callable[[Any], Turn | Failure]
+Script: TypeAlias = Sequence[Step] | Callable[[Any], Turn | Failure]
