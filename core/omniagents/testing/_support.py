@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import time
-import traceback
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -29,7 +25,6 @@ __all__ = [
     "StateManagerFactory",
     "alive",
     "discard",
-    "in_a_killed_host",
     "run_python",
     "status_of",
     "until",
@@ -183,33 +178,3 @@ def until(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + _PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < end, f"not within {_PATIENCE_SECONDS:.0f} s: {what}"
-
-
-def in_a_killed_host(work: Callable[[], None]) -> None:
-    """Do ``work`` in a forked copy of this process, which is then killed with SIGKILL."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: the child only works and waits
-        pid = os.fork()
-    if not pid:
-        _work_and_wait(work, writing)
-    os.close(writing)
-    try:
-        is_ready, _, _ = select.select([reading], [], [], _PATIENCE_SECONDS)
-        said = os.read(reading, 1 << 16).decode("utf-8", "replace") if is_ready else "it never ended"
-    finally:
-        os.close(reading)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    assert said == "done", f"in the process to be killed: {said}"
-
-
-def _work_and_wait(work: Callable[[], None], writing: int) -> None:
-    said = "done"
-    try:
-        work()
-    except BaseException:
-        said = traceback.format_exc()
-    os.write(writing, said.encode()[-(1 << 15) :])
-    while True:
-        signal.pause()

@@ -180,6 +180,8 @@ async def _pieces(answer: httpx.Response, paused: asyncio.Event) -> AsyncIterato
     try:
         while True:
             coming = asyncio.ensure_future(anext(pieces))
+            # Looked at, whoever is still there to see how it ended.
+            coming.add_done_callback(lambda piece: piece.cancelled() or piece.exception())
             await asyncio.wait({coming, pausing}, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
                 coming.cancel()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from omniagents.backends.base import Backend
 from omniagents.errors import BackendError, ProjectInUseError
 from omniagents.testing._keeping import KeepingStateManager
-from omniagents.testing._support import BackendTests, alive, in_a_killed_host, until
+from omniagents.testing._killed_host import in_a_killed_host
+from omniagents.testing._support import BackendFactory, BackendTests, alive, until
 
 __all__ = ["OwnershipTests"]
 
@@ -69,25 +71,30 @@ class OwnershipTests(BackendTests):
         with pytest.raises(ProjectInUseError):
             third.start()
 
-    def test_a_workspace_outlives_a_host_process_that_was_killed(self, make_backend: MakeBackend) -> None:
+    def test_a_workspace_outlives_a_host_process_that_was_killed(
+        self, backend_factory: BackendFactory, make_backend: MakeBackend, project_id: str
+    ) -> None:
         state = KeepingStateManager()
-
-        def work() -> None:
-            backend = make_backend(state_manager=state)
-            backend.start()
-            backend.workspace.write_bytes("never-saved.txt", b"precious")
-
-        in_a_killed_host(work)
+        in_a_killed_host(partial(backend_factory, project_id=project_id), _write_and_do_not_save)
         with make_backend(state_manager=state) as backend:
             assert backend.workspace.read_bytes("never-saved.txt") == b"precious"
 
-    def test_what_a_killed_host_had_started_ends(self, make_backend: MakeBackend) -> None:
-        def work() -> None:
-            backend = make_backend()
-            backend.start()
-            backend.workspace.run("sleep 300 & echo $! > pid")
-
-        in_a_killed_host(work)
+    def test_what_a_killed_host_had_started_ends(
+        self, backend_factory: BackendFactory, make_backend: MakeBackend, project_id: str
+    ) -> None:
+        in_a_killed_host(partial(backend_factory, project_id=project_id), _start_something)
         with make_backend() as backend:
             pid = int(backend.workspace.read_bytes("pid"))
             until(lambda: not alive(backend, pid), "the process of the killed session ends")
+
+
+def _write_and_do_not_save(make: Callable[[], Backend]) -> None:
+    backend = make()
+    backend.start()
+    backend.workspace.write_bytes("never-saved.txt", b"precious")
+
+
+def _start_something(make: Callable[[], Backend]) -> None:
+    backend = make()
+    backend.start()
+    backend.workspace.run("sleep 300 & echo $! > pid")

@@ -21,7 +21,7 @@ from omniagents.state.base import Snapshot, StateManager
 from omniagents_e2b.keeping import Keeper
 from omniagents_e2b.reaper import Orphan, reap
 from omniagents_e2b.service import Found, Service, is_gone, translated
-from omniagents_e2b.stream import SandboxStream
+from omniagents_e2b.stream import SandboxStream, end_command
 from omniagents_e2b.templates import template_of
 
 __all__ = ["E2BBackend", "OnIdle"]
@@ -301,7 +301,7 @@ class E2BBackend(Backend):
             stream.close()
             raise ProjectInUseError(f"project {self.project_id!r} was started by another process at the same time")
         for pid in known:
-            self._sandbox.commands.kill(pid)
+            end_command(self._sandbox, pid)
 
     def _other_guests(self) -> list[ProcessInfo]:
         assert self._sandbox is not None

@@ -11,12 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from e2b import CommandExitException, CommandHandle, RateLimitException, Sandbox
+from e2b import (
+    CommandExitException,
+    CommandHandle,
+    NotFoundException,
+    RateLimitException,
+    Sandbox,
+    SandboxException,
+)
 
 from omniagents.connection import ByteStream
 from omniagents.guest import protocol
 
-__all__ = ["SandboxStream"]
+__all__ = ["SandboxStream", "end_command"]
 
 _log = logging.getLogger("omniagents")
 
@@ -27,6 +34,9 @@ _MOST_WAITING: Final = 8 << 20
 _DIAGNOSTICS: Final = 4096
 # A pause breaks the connection that carries the output, and that is noticed soon.
 _NOTICED_SECONDS: Final = 5.0
+# How long a guest may take to end what it started.
+_ENDING_SECONDS: Final = 5.0
+_ENDING_LOOKS: Final = 10
 # E2B asks for patience: nothing was done, so that asking again is safe.
 _RATE_LIMIT_DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -172,8 +182,21 @@ class SandboxStream(ByteStream):
                     self._changed.wait_for(lambda: self._is_closed, delay)
 
     def _end(self) -> None:
-        # It may be gone already, or the sandbox with it: then there is nothing to end.
-        with contextlib.suppress(Exception):
-            self._handle.kill()
-        with contextlib.suppress(Exception):
-            self._handle.disconnect()
+        # The sandbox may be gone already, and the command with it.
+        with contextlib.suppress(SandboxException):
+            end_command(self._sandbox, self.pid)
+
+
+def end_command(sandbox: Sandbox, pid: int) -> None:
+    """End a guest with everything it started: at the end of its input it does that itself; one that hangs is killed.
+
+    Raises:
+        SandboxException: E2B does not answer, or the sandbox is gone.
+    """
+    with contextlib.suppress(NotFoundException):
+        sandbox.commands.close_stdin(pid)
+    for _ in range(_ENDING_LOOKS):
+        if all(each.pid != pid for each in sandbox.commands.list()):
+            return
+        time.sleep(_ENDING_SECONDS / _ENDING_LOOKS)
+    sandbox.commands.kill(pid)
