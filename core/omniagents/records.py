@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -60,7 +60,7 @@ class Scan:
             change again without a visible trace.
     """
 
-    entries: list[FileInfo]
+    entries: Sequence[FileInfo]
     left_out: list[LeftOut]
     started_ns: int
 

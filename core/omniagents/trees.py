@@ -15,6 +15,7 @@ from typing import Any
 
 from omniagents.errors import GuestCallError
 from omniagents.guest import archive
+from omniagents.listing import Listing
 from omniagents.records import ExportedEntry, FileInfo, FileKind, ImportEntry
 
 __all__ = [
@@ -48,9 +49,11 @@ def file_info(fields: Sequence[Any]) -> FileInfo:
     """Check what the guest says of one path; its word is good for its own files only."""
     path, kind, size, mode, mtime_ns, ctime_ns, inode, target = fields
     numbers = (size, mode, mtime_ns, ctime_ns, inode)
+    if type(inode) is not int or not 0 <= inode < 1 << 64:
+        raise TypeError(f"not a file's inode: {fields!r:.200}")
     if kind not in _KINDS or not isinstance(path, str) or not (target is None or isinstance(target, str)):
         raise TypeError(f"not a file's description: {fields!r:.200}")
-    if any(type(number) is not int or not -(1 << 63) <= number < 1 << 64 for number in numbers) or size < 0:
+    if any(type(number) is not int or not -(1 << 63) <= number < 1 << 63 for number in numbers[:-1]) or size < 0:
         raise TypeError(f"not a file's numbers: {fields!r:.200}")
     return FileInfo(path, kind, size, mode & 0o7777, mtime_ns, ctime_ns, inode, target)
 
@@ -189,12 +192,12 @@ def _encoded(entry: ImportEntry) -> Iterator[bytes]:
     yield archive.LENGTH.pack(0) + b"\0"
 
 
-def decode_statuses(data: bytes, entries: Sequence[tuple[str, FileKind, str | None]]) -> list[FileInfo]:
+def decode_statuses(data: bytes, entries: Listing) -> Listing:
     """What ``import`` says of each entry it made."""
     if len(data) != archive.STATUS.size * len(entries):
         raise GuestCallError("the guest answered for another number of entries than it was sent", code="INTERNAL")
-    statuses = archive.STATUS.iter_unpack(data)
-    return [
-        FileInfo(path, kind, size, mode, mtime, ctime, inode, target)
-        for (path, kind, target), (inode, size, mtime, ctime, mode) in zip(entries, statuses, strict=True)
-    ]
+    found = Listing()
+    with untrusted():
+        for info, (inode, size, mtime, ctime, mode) in zip(entries, archive.STATUS.iter_unpack(data), strict=True):
+            found.add(info.path, info.kind, size, mode & 0o7777, mtime, ctime, inode, info.target)
+    return found

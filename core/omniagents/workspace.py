@@ -22,6 +22,7 @@ from omniagents.calls import PendingCall
 from omniagents.errors import GuestCallError
 from omniagents.guest import files
 from omniagents.link import GuestLink
+from omniagents.listing import Listing
 from omniagents.process import Process
 from omniagents.records import (
     CommandResult,
@@ -278,7 +279,7 @@ class Workspace:
         arguments = {"path": path, "exclude": [*exclude], "exclude_file": exclude_file}
         call = self._link.submit(PendingCall("scan", arguments, stream=True))
         try:
-            entries = [*trees.decode_scan(call.pieces())]
+            entries = Listing(trees.decode_scan(call.pieces()))
             value = call.future.result().value
             with trees.untrusted():
                 left_out = [LeftOut(str(left), str(reason)) for left, reason in value["left_out"]]
@@ -308,11 +309,11 @@ class Workspace:
             What ``lstat`` says of each entry once all are in place, in order.
         """
         call = self._link.submit(PendingCall("import", {}, more=True))
-        described = []
+        described = Listing()
 
         def noting() -> Iterator[ImportEntry]:
             for entry in entries:
-                described.append((entry.info.path, entry.info.kind, entry.info.target))
+                described.append(entry.info)
                 yield entry
 
         try:

@@ -21,6 +21,7 @@ from omniagents.guest import archive
 from omniagents.guest.context import Call, Context
 from omniagents.guest.failure import GuestFailure
 from omniagents.guest.root import Root
+from omniagents.listing import Listing
 from omniagents.records import ExportedEntry, FileInfo, ImportEntry
 
 
@@ -42,12 +43,12 @@ def encoded(entries: Iterable[ImportEntry], remove: Sequence[str] = ()) -> bytes
     return b"".join(sent)
 
 
-def import_entries(root: Path, entries: Iterable[ImportEntry], remove: Sequence[str] = ()) -> list[FileInfo]:
-    described: list[Any] = []
+def import_entries(root: Path, entries: Iterable[ImportEntry], remove: Sequence[str] = ()) -> Sequence[FileInfo]:
+    described = Listing()
 
     def noted() -> Iterator[ImportEntry]:
         for entry in entries:
-            described.append((entry.info.path, entry.info.kind, entry.info.target))
+            described.append(entry.info)
             yield entry
 
     return trees.decode_statuses(import_stream(root, encoded(noted(), remove)), described)
@@ -413,7 +414,7 @@ def test_random_exports_are_refused_by_the_host(stream: bytes):
 
 def test_a_wrong_number_of_statuses_is_refused():
     with pytest.raises(GuestCallError, match="another number of entries"):
-        trees.decode_statuses(b"x" * archive.STATUS.size, [])
+        trees.decode_statuses(b"x" * archive.STATUS.size, Listing())
 
 
 def test_no_more_is_read_for_an_import_that_has_ended():

@@ -13,14 +13,14 @@ import pytest
 import zstandard
 from snapshot_support.comparing import state_of, write
 from snapshot_support.local_tree import LocalTree, as_workspace
+from snapshot_support.planting import Planter
 from snapshot_support.stores import WatchedStore
 
 from omniagents._ids import encode_project_id
 from omniagents.errors import StateCorruptError, StateError, StateQuotaError
 from omniagents_snapshot.checking import Problem
-from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields
+from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_ints
 from omniagents_snapshot.manager import SnapshotStateManager
-from omniagents_snapshot.model import Head, TreeName
 from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.sealing import seal
 
@@ -207,49 +207,33 @@ class TestHostileTrees:
     """Trees made by somebody who has the key and write access to the store."""
 
     @pytest.fixture
-    def plant(self, store: WatchedStore, ids: tuple[str, str]) -> Callable[[bytes], None]:
-        repository = Repository(store, "alice")
-
-        def plant(data: bytes) -> None:
-            state = repository.read_head()
-            assert state.head is not None
-            name = TreeName(repository.hasher.digest(data), len(data))
-            store.put_new(f"{PREFIX}/trees/{name.digest}", data)
-            head: Head = replace(state.head, tree=name, commit_id="planted")
-            assert repository.swap_head(head, state.version) is not None
-
-        return plant
-
-    @pytest.fixture
-    def fields(self, store: WatchedStore, ids: tuple[str, str]) -> dict[str, Any]:
-        """The columns of a sound tree: directory, directory/file, link, one, two."""
-        repository = Repository(store, "alice")
-        head = repository.read_head().head
-        assert head is not None
-        stored = store.get(f"{PREFIX}/trees/{head.tree.digest}")
-        return unpack_fields(zstandard.ZstdDecompressor().decompress(stored))
+    def planter(self, store: WatchedStore, ids: tuple[str, str]) -> Planter:
+        """Has a sound tree of directory, directory/file, link, one, two."""
+        return Planter(store, "alice")
 
     @pytest.mark.parametrize(
         ("changes", "problem"),
         [
-            ({"names": b"..\0file\0link\0one\0two\0"}, "the path '..' has an empty, '.' or '..' component"),
-            ({"names": b"directory\0..\0link\0one\0two\0"}, "has an empty, '.' or '..' component"),
-            ({"names": b"directory\0file\0link\0\0two\0"}, "has an empty, '.' or '..' component"),
-            ({"names": b"directory\0file\0link\0/etc\0two\0"}, "the name b'/etc' has a slash"),
-            ({"names": b"directory\0file\0link\0a/../../b\0two\0"}, "has a slash"),
-            ({"names": b"directory\0file\0link\0two\0two\0"}, "the path 'two' comes twice"),
-            ({"names": b"directory\0file\0link\0one\0"}, "a column has 4 names, not 5"),
+            ({"paths": b"..\0../file\0link\0one\0two\0"}, "the path '..' has an empty, '.' or '..' component"),
+            ({"paths": b"directory\0directory/..\0link\0one\0two\0"}, "has an empty, '.' or '..' component"),
+            ({"paths": b"directory\0directory/file\0link\0\0two\0"}, "has an empty, '.' or '..' component"),
+            ({"paths": b"directory\0directory/file\0/etc\0one\0two\0"}, "the path '/etc' is absolute"),
+            ({"paths": b"directory\0directory/file\0link\0one\0one/../../b\0"}, "has an empty, '.' or '..' comp"),
+            ({"paths": b"directory\0directory/file\0link\0two\0two\0"}, "the path 'two' comes twice"),
+            ({"paths": b"directory\0directory/file\0link\0two\0one\0"}, "the path 'one' is out of order"),
+            ({"paths": b"directory\0directory/file\0link\0one\0"}, "a column has 4 names, not 5"),
             (
-                {"names": b"directory\0file\0link\0one\0" + b"x" * 40_000 + b"\0"},
-                "its paths are longer than 32768 bytes",
+                {"paths": b"directory\0directory/file\0link\0one\0" + b"x" * 40_000 + b"\0"},
+                "is longer than 32768 bytes",
             ),
-            ({"parents": pack_ints("I", [0, 3, 0, 0, 0])}, "the name b'file' is not below a directory"),
-            ({"parents": pack_ints("I", [0, 2, 0, 0, 0])}, "the name b'file' is not below a directory"),
-            ({"parents": pack_ints("I", [0, 99, 0, 0, 0])}, "the name b'file' is not below a directory"),
-            ({"parents": pack_ints("I", [1, 1, 0, 0, 0])}, "the name b'directory' is not below a directory"),
+            ({"paths": b"directory\0directory/file\0link\0link/x\0two\0"}, "'link/x' is not below a directory"),
+            ({"paths": b"directory\0directory/file\0link\0one\0one/two\0"}, "'one/two' is not below a directory"),
+            ({"paths": b"directory\0elsewhere/file\0link\0one\0two\0"}, "'elsewhere/file' is not below a directory"),
             ({"kinds": bytes([1, 0, 2, 0, 9])}, "an entry is of an unknown kind"),
             ({"kinds": bytes([1, 0, 2, 0, 1])}, "is a directory with the parts of another kind"),
-            ({"kinds": b""}, "a column has 5 numbers, not 0"),
+            ({"kinds": bytes([1, 0, 0, 0, 2])}, "is a link with the parts of another kind"),
+            ({"kinds": b""}, "a column has 5 n[a-z]+, not 0"),
+            ({"kinds": bytes([1, 0, 2, 0])}, "a column has 5 numbers, not 4|a column has 5 names, not 4"),
             ({"kinds": None}, "an entry is of an unknown kind"),
             ({"modes": pack_ints("H", [0o755, 0o644, 0, 0o644, 0o17777])}, "has the impossible mode 8191"),
             ({"modes": pack_ints("H", [0o755, 0o644, 0, 0o644])}, "a column has 4 numbers, not 5"),
@@ -273,39 +257,81 @@ class TestHostileTrees:
                 "a segment of the pack .* has an impossible size",
             ),
             ({"segment_chunks": pack_ints("I", [1, 1])}, "its chunk table does not add up"),
+            ({"segment_packs": pack_ints("I", [1, 77])}, "there is no pack with the number 77"),
+            ({"extra": [0] * 3}, "is not a map of columns"),
+        ],
+    )
+    def test_what_no_page_may_say_is_refused_before_anything_is_written(
+        self, new_manager: NewManager, other: LocalTree, planter: Planter, changes: dict[str, Any], problem: str
+    ) -> None:
+        planter.plant_page(changes)
+        self.assert_refused(new_manager(), other, problem)
+
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
             (
                 {"pack_sizes": pack_ints("I", [1 << 31, 1 << 31])},
                 "has 2147483648 bytes, more than the limit of 16777216",
             ),
-            ({"pack_segments": pack_ints("I", [4_000_000_000, 1])}, "a column has 2 numbers, not 4000000001"),
+            ({"pack_numbers": pack_ints("I", [1, 1])}, "a pack's number comes twice"),
+            ({"pack_numbers": pack_ints("I", [1, 2, 3])}, "a column has 2 numbers, not 3"),
+            ({"pack_digests": b"x" * 32}, "has 1 digests of 2 packs"),
+            ({"page_entries": pack_ints("I", [4_000_000_000])}, "a page has 4000000000 entries"),
+            ({"page_entries": pack_ints("I", [4])}, "a page has 5 entries, not 4"),
+            ({"page_packs": pack_ints("I", [5])}, "there is no pack with the number 5"),
+            ({"page_stored": pack_ints("I", [1 << 31])}, "has an impossible size"),
+            ({"page_raw": pack_ints("I", [1 << 31])}, "has an impossible size"),
+            ({"page_ids": bytes(16)}, "holds a page that does not match its id"),
+            ({"page_ids": bytes(16 << 16) + bytes(16)}, "has 65537 pages, more than the limit of 65536"),
             ({"files": 4}, "its totals do not add up"),
             ({"bytes": 1}, "its totals do not add up"),
             ({"bytes": "x"}, "lacks or mistakes a part"),
             ({"time": 1 << 62}, "are no time"),
             ({"left_out": b"a\0"}, "zip"),
+            ({"left_out": bytes(500_000)}, "lists more than 200000 paths as left out"),
             ({"project": "bob"}, "is of project 'bob'"),
             ({"extra": [0] * 3}, "is not a map of columns"),
         ],
     )
     def test_what_no_tree_may_say_is_refused_before_anything_is_written(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None], fields: dict[str, Any],
-        changes: dict[str, Any], problem: str,
-    ) -> None:  # fmt: skip
-        plant(seal(pack_fields(fields | changes)))
+        self, new_manager: NewManager, other: LocalTree, planter: Planter, changes: dict[str, Any], problem: str
+    ) -> None:
+        planter.plant_outline(changes)
+        self.assert_refused(new_manager(), other, problem)
+
+    def test_many_pages_that_are_one_do_not_take_memory(
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
+    ) -> None:
+        """A kilobyte that claims to be sixty thousand pages of two million entries: refused at the second page."""
+        pages = 60_000
+        repeated = ("page_ids", "page_entries", "page_packs", "page_offsets", "page_stored", "page_raw")
+        planter.plant_outline({name: planter.outline[name] * pages for name in repeated})
+        self.assert_refused(new_manager(), other, "its totals do not add up|comes twice|out of order")
+
+    def assert_refused(self, manager: SnapshotStateManager, other: LocalTree, problem: str) -> None:
         with pytest.raises(StateCorruptError, match=problem):
-            new_manager().load("alice", as_workspace(other))
+            manager.load("alice", as_workspace(other))
         assert state_of(other.root) == {}
         assert "import" not in other.requests
 
-    @pytest.mark.parametrize("missing", ["names", "kinds", "chunk_ids", "message", "pack_digests"])
+    @pytest.mark.parametrize("missing", ["paths", "kinds", "chunk_ids"])
+    def test_a_page_that_lacks_a_part_is_refused(
+        self, new_manager: NewManager, other: LocalTree, planter: Planter, missing: str
+    ) -> None:
+        del planter.page[missing]
+        planter.page.setdefault("kinds", None)
+        problem = f"lacks or mistakes a part .KeyError.'{missing}'" if missing != "kinds" else "an unknown kind"
+        planter.plant_page({})
+        self.assert_refused(new_manager(), other, problem)
+
+    @pytest.mark.parametrize("missing", ["message", "pack_digests", "page_ids"])
     def test_a_tree_that_lacks_a_part_is_refused(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None], fields: dict[str, Any],
-        missing: str,
-    ) -> None:  # fmt: skip
-        del fields[missing]
-        plant(seal(pack_fields(fields)))
-        with pytest.raises(StateCorruptError, match=f"lacks or mistakes a part .KeyError.'{missing}'"):
-            new_manager().load("alice", as_workspace(other))
+        self, new_manager: NewManager, other: LocalTree, planter: Planter, missing: str
+    ) -> None:
+        del planter.outline[missing]
+        planter.plant_outline({})
+        self.assert_refused(new_manager(), other, f"lacks or mistakes a part .KeyError.'{missing}'")
 
     @pytest.mark.parametrize(
         ("data", "problem"),
@@ -320,37 +346,53 @@ class TestHostileTrees:
         ids=["text", "billion entries", "billion bytes", "deep", "no frame", "two frames"],
     )
     def test_nonsense_is_refused(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None], data: bytes, problem: str
+        self, new_manager: NewManager, other: LocalTree, planter: Planter, data: bytes, problem: str
     ) -> None:
-        plant(data)
-        with pytest.raises(StateCorruptError, match=problem):
-            new_manager().load("alice", as_workspace(other))
+        planter.plant(data)
+        self.assert_refused(new_manager(), other, problem)
 
     def test_a_decompression_bomb_is_refused_by_what_it_declares(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None]
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
     ) -> None:
         compressor = zstandard.ZstdCompressor(level=3).compressobj(size=300 << 20)
         bomb = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(300)) + compressor.flush()
-        plant(bomb)
-        with pytest.raises(StateCorruptError, match="holds 314572800 bytes, more than the limit of 268435456"):
-            new_manager().load("alice", as_workspace(other))
+        planter.plant(bomb)
+        self.assert_refused(new_manager(), other, "holds 314572800 bytes, more than the limit of 67108864")
 
     def test_a_bomb_that_declares_nothing_is_refused(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None]
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
     ) -> None:
         compressor = zstandard.ZstdCompressor(level=3, write_content_size=False)
-        plant(compressor.compress(bytes(1 << 20)))
-        with pytest.raises(StateCorruptError, match="more than the limit of 268435456"):
+        planter.plant(compressor.compress(bytes(1 << 20)))
+        self.assert_refused(new_manager(), other, "more than the limit of 67108864")
+
+    def test_a_bomb_in_place_of_a_page_is_refused(
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
+    ) -> None:
+        compressor = zstandard.ZstdCompressor(level=3).compressobj(size=300 << 20)
+        bomb = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(300)) + compressor.flush()
+        planter.plant_page_bytes(pack_fields(planter.page), {}, bomb)
+        self.assert_refused(new_manager(), other, "holds 314572800 bytes, more than the limit of 4194304")
+
+    def test_a_chunk_whose_size_is_a_lie_is_never_written(
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
+    ) -> None:
+        """The bytes at the place the tree names are some of the right ones, under the right id."""
+        sizes = unpack_ints("I", planter.page["chunk_sizes"])
+        shorter = pack_ints("I", [*sizes[:-1], sizes[-1] - 1])
+        planter.plant_page({"chunk_sizes": shorter}, {"bytes": planter.outline["bytes"] - 1})
+        with pytest.raises(StateCorruptError, match="holds a chunk that does not match its id"):
             new_manager().load("alice", as_workspace(other))
+        assert (other.root / "two").read_bytes() == b""
 
     def test_a_small_tree_that_unfolds_to_terabytes_is_over_the_quota(
-        self, new_manager: NewManager, other: LocalTree, plant: Callable[[bytes], None], fields: dict[str, Any]
+        self, new_manager: NewManager, other: LocalTree, planter: Planter
     ) -> None:
-        many = 2_000_000
+        many = 900_000
         counts = pack_ints("I", [0, 1, 0, 1, many])
         steps = pack_ints("i", [0, 0, 0]) + pack_ints("i", [-1]) * (many - 1)
-        plant(seal(pack_fields(fields | {"counts": counts, "steps": steps, "bytes": 5 + 70_000 + 70_000 * many})))
-        with pytest.raises(StateQuotaError, match="holds 140,000,070,005 bytes, more than the limit of 17,179,869,184"):
+        planter.plant_page({"counts": counts, "steps": steps}, {"bytes": 5 + 70_000 + 70_000 * many})
+        with pytest.raises(StateQuotaError, match="holds 63,000,070,005 bytes, more than the limit of 17,179,869,184"):
             new_manager().load("alice", as_workspace(other))
 
     @pytest.mark.parametrize(

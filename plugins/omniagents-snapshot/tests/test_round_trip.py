@@ -132,7 +132,7 @@ def test_more_than_one_pack_comes_back(manager: SnapshotStateManager, tree: Loca
     for number in range(5):
         write(tree.root, f"{number}", random.Random(number).randbytes(8 << 20))
     assert_round_trip(manager, tree, other)
-    assert manager.check("alice", read_data=True).packs_read == 3
+    assert manager.check("alice", read_data=True).packs_read == 6
 
 
 def test_a_snapshot_tells_what_it_holds(manager: SnapshotStateManager, tree: LocalTree) -> None:

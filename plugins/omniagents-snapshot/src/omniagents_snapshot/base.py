@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omniagents_snapshot.model import Head, Tree
 from omniagents_snapshot.repository import HeadState, Repository
-from omniagents_snapshot.statcache import Signature
+from omniagents_snapshot.statcache import Signatures
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -25,7 +25,7 @@ class Base:
         tree: What the workspace was last made equal to or saved as; None before the first save.
             Not the latest one after a restore.
         tree_digest: Its name.
-        signatures: Files of ``tree`` that need not be read as long as they look like this.
+        signatures: Files of ``tree``, by number, that need not be read as long as they look like this.
         kept_venvs: Virtual environments that nothing could rebuild.
         owner: The workspace it is about; without it nobody needs this any more.
     """
@@ -34,7 +34,7 @@ class Base:
     state: HeadState
     tree: Tree | None = None
     tree_digest: str | None = None
-    signatures: dict[str, Signature] = field(default_factory=dict)
+    signatures: Signatures = field(default_factory=Signatures)
     kept_venvs: frozenset[str] = frozenset()
     owner: weakref.ref[Workspace] | None = None
 

@@ -10,8 +10,7 @@ from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
 from omniagents_snapshot.model import Pack, Place, TreeName
 from omniagents_snapshot.pack_format import SealedSegment, decode_pack, pack_places
-from omniagents_snapshot.repository import Repository
-from omniagents_snapshot.sealing import open_sealed
+from omniagents_snapshot.repository import CorruptObjectError, Repository
 
 __all__ = ["CheckReport", "Checker", "Problem"]
 
@@ -61,9 +60,13 @@ class CheckReport:
 
 @dataclass
 class _Use:
-    """A pack as trees see it: the snapshots that need it, and the chunks that must be in it."""
+    """A pack as trees see it: the snapshots that need it, and the chunks that must be in it.
+
+    ``problem`` is what is wrong with the pages in it.
+    """
 
     pack: Pack
+    problem: str = ""
     snapshots: set[str] = field(default_factory=set)
     places: dict[bytes, Place] = field(default_factory=dict)
 
@@ -123,15 +126,19 @@ class Checker:
             return
         self._trees.add(name)
         try:
-            tree = self._repository.get_tree(name)
-        except StateCorruptError as error:
-            self._note(f"{self._repository.prefix}/trees/{name.digest}", error, snapshot_id)
+            outline = self._repository.get_outline(name)
+            for pack in outline.packs.values():
+                self._uses.setdefault(pack.digest, _Use(pack)).snapshots.add(snapshot_id)
+            tree = self._repository.open_tree(name, outline)
+        except CorruptObjectError as error:
+            use = self._uses.get(error.name.rpartition("/")[2])
+            if use is None:
+                self._note(error.name, error, snapshot_id)
+            else:
+                use.problem = str(error)
             return
         for chunk, place in tree.places.items():
-            pack = place.segment.pack
-            use = self._uses.setdefault(pack.digest, _Use(pack))
-            use.snapshots.add(snapshot_id)
-            use.places[chunk] = place
+            self._uses[place.segment.pack.digest].places[chunk] = place
 
     def _check_packs(self, sizes: Mapping[str, int]) -> list[_Use]:
         """The packs that are there with the right size; the others are noted."""
@@ -139,7 +146,9 @@ class Checker:
         for digest, use in sorted(self._uses.items()):
             name = self._repository.pack_name(digest)
             size = sizes.get(name)
-            if size == use.pack.size:
+            if size == use.pack.size and use.problem:
+                self._note_pack(use, use.problem)
+            elif size == use.pack.size:
                 present.append(use)
             else:
                 self._note_pack(use, "is missing" if size is None else f"has {size} bytes, not {use.pack.size}")
@@ -147,7 +156,7 @@ class Checker:
 
     def _check_pack(self, use: _Use) -> None:
         try:
-            segments = decode_pack(self._repository.get_pack(use.pack.digest))
+            segments = decode_pack(self._repository.get_pack(use.pack.digest), self._repository.sealer)
             places = pack_places(use.pack, segments)
             for segment in segments:
                 self._check_segment(segment)
@@ -157,7 +166,7 @@ class Checker:
             self._note_pack(use, str(error))
 
     def _check_segment(self, segment: SealedSegment) -> None:
-        raw = open_sealed(segment.stored, CHUNK_MAX_BYTES, exactly=sum(segment.sizes))
+        raw = self._repository.sealer.open(segment.stored, "segment", CHUNK_MAX_BYTES, exactly=sum(segment.sizes))
         start = 0
         for chunk, size in zip(segment.ids, segment.sizes, strict=True):
             if self._repository.hasher.chunk_id(raw[start : start + size]) != chunk:

@@ -4,94 +4,54 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 
 from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
 from omniagents_snapshot.model import Place, Segment
+from omniagents_snapshot.ranges import PackRange, ranges_of
 from omniagents_snapshot.repository import Repository
-from omniagents_snapshot.sealing import open_sealed
 
-__all__ = ["ChunkSource", "PackRange", "ranges_of"]
+__all__ = ["ChunkSource"]
 
-# Rather read a gap than make another request.
-_MAX_GAP = 1 << 20
-_MAX_RANGE = 8 << 20
-_AHEAD = 3
-_STORED_LIMIT = 64 << 20
-_DECODED_LIMIT = 32 << 20
-
-
-@dataclass(eq=False)
-class PackRange:
-    """Segments of one pack that are read by one request."""
-
-    segments: list[Segment]
-
-    @property
-    def offset(self) -> int:
-        return self.segments[0].offset
-
-    @property
-    def length(self) -> int:
-        return self.segments[-1].offset + self.segments[-1].stored - self.offset
-
-
-def ranges_of(segments: Iterable[Segment]) -> list[PackRange]:
-    """How to read these segments, in the order in which the first of each range is needed."""
-    order = {segment: number for number, segment in enumerate(dict.fromkeys(segments))}
-    ranges: list[PackRange] = []
-    for segment in sorted(order, key=lambda s: (s.pack.digest, s.offset)):
-        if not (ranges and _joins(ranges[-1], segment)):
-            ranges.append(PackRange([]))
-        ranges[-1].segments.append(segment)
-    return sorted(ranges, key=lambda found: min(order[segment] for segment in found.segments))
-
-
-def _joins(found: PackRange, segment: Segment) -> bool:
-    end = found.offset + found.length
-    is_near = segment.pack == found.segments[-1].pack and segment.offset <= end + _MAX_GAP
-    return is_near and segment.offset + segment.stored - found.offset <= _MAX_RANGE
+_AHEAD = 8
+_STORED_LIMIT = 32 << 20
+_DECODED_LIMIT = 16 << 20
 
 
 class ChunkSource:
-    """Gives the chunks of ``needed``, asked for in that order.
+    """Gives the chunks in ``needed`` places, asked for in that order.
 
     Attributes:
         failure: What went wrong, for callers whose consumer turns exceptions into others.
     """
 
-    def __init__(
-        self, repository: Repository, places: Mapping[bytes, Place], needed: Iterable[bytes], executor: Executor
-    ) -> None:
+    def __init__(self, repository: Repository, needed: Iterable[Place], executor: Executor) -> None:
         self.failure: Exception | None = None
         self._repository = repository
-        self._places = places
         self._executor = executor
-        self._uses = Counter(places[chunk].segment for chunk in needed)
+        self._uses = Counter(place.segment for place in needed)
         self._planned = iter(ranges_of(self._uses))
         self._coming: deque[tuple[PackRange, Future[bytes]]] = deque()
         self._stored = _Bounded(_STORED_LIMIT)
         self._decoded = _Bounded(_DECODED_LIMIT)
         self._lock = threading.Lock()
 
-    def get(self, chunk: bytes) -> bytes:
-        """The chunk's bytes, matching its id.
+    def get(self, chunk: bytes, place: Place) -> bytes:
+        """The bytes of the chunk in that place, matching its id.
 
         Raises:
             StateCorruptError: They are missing or damaged.
         """
         try:
             with self._lock:
-                return self._get(chunk)
+                return self._get(chunk, place)
         except Exception as error:
             self.failure = error
             raise
 
-    def _get(self, chunk: bytes) -> bytes:
-        place = self._places[chunk]
+    def _get(self, chunk: bytes, place: Place) -> bytes:
         found = self._open(place.segment)[place.offset : place.offset + place.size]
         if self._repository.hasher.chunk_id(found) != chunk:
             raise self._corrupt(place.segment, "holds a chunk that does not match its id")
@@ -105,7 +65,9 @@ class ChunkSource:
         raw = self._decoded.get(segment)
         if raw is None:
             try:
-                raw = open_sealed(self._fetch(segment), CHUNK_MAX_BYTES, exactly=segment.raw)
+                raw = self._repository.sealer.open(
+                    self._fetch(segment), "segment", CHUNK_MAX_BYTES, exactly=segment.raw
+                )
             except ValueError as error:
                 raise self._corrupt(segment, str(error)) from error
             self._decoded.put(segment, raw)
@@ -130,9 +92,8 @@ class ChunkSource:
 
     def _take_range(self, planned: PackRange, read: Future[bytes]) -> None:
         data = read.result()
-        for segment in planned.segments:
-            start = segment.offset - planned.offset
-            self._stored.put(segment, data[start : start + segment.stored])
+        for segment, stored in planned.cut(data).items():
+            self._stored.put(segment, stored)
 
     def _read(self, digest: str, offset: int, length: int) -> bytes:
         return self._repository.get_pack_range(digest, offset, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,17 +14,16 @@ import platformdirs
 
 from omniagents._ids import check_project_id
 from omniagents.errors import StateConflictError, StateCorruptError, StateError
-from omniagents.records import FileInfo
 from omniagents.state import Snapshot, StateManager
 from omniagents_snapshot.base import Base
 from omniagents_snapshot.checking import Checker, CheckReport
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
-from omniagents_snapshot.model import Entry, TreeName
+from omniagents_snapshot.model import TreeName
 from omniagents_snapshot.repository import HeadState, Repository, project_ids
-from omniagents_snapshot.restoring import Plan, apply_plan, make_plan, signature_if_imported
+from omniagents_snapshot.restoring import apply_plan, make_plan
 from omniagents_snapshot.saving import Lost, Quota, Saver
 from omniagents_snapshot.scanning import scan_workspace
-from omniagents_snapshot.statcache import Signature, StatCache, signature
+from omniagents_snapshot.statcache import StatCache
 from omniagents_snapshot.store import Store
 
 if TYPE_CHECKING:
@@ -208,28 +207,11 @@ class SnapshotStateManager(StateManager):
         if base.tree is None:
             base.tree, base.signatures = tree, self._cache.read(repository.project_id, name.digest)
         self._quota.check(repository.project_id, tree.snapshot.bytes, len(tree.entries))
-        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, _content_knower(base))
-        written = apply_plan(repository, workspace, tree, plan)
-        signatures = {path: base.signatures[path] for path in plan.keep}
-        signatures |= _signatures(plan, written)
-        self._remember(Base(repository, state, tree, name.digest, signatures, base.kept_venvs), workspace)
-        self._cache.write(repository.project_id, name.digest, signatures)
+        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base)
+        apply_plan(repository, workspace, tree, plan)
+        self._remember(Base(repository, state, tree, name.digest, plan.signatures, base.kept_venvs), workspace)
+        self._cache.write(repository.project_id, name.digest, plan.signatures)
         return tree.snapshot
-
-
-def _content_knower(base: Base) -> Callable[[FileInfo, Entry], bool]:
-    contents = {entry.path: entry.content for entry in base.tree.entries} if base.tree else {}
-
-    def has_content(info: FileInfo, entry: Entry) -> bool:
-        return base.signatures.get(info.path) == signature(info) and contents.get(info.path) == entry.content
-
-    return has_content
-
-
-def _signatures(plan: Plan, written: Sequence[FileInfo]) -> dict[str, Signature]:
-    pairs = zip(plan.write, written, strict=True)
-    found = {entry.path: signature_if_imported(info, entry) for entry, info in pairs}
-    return {path: sign for path, sign in found.items() if sign is not None}
 
 
 def _state_to_replace(repository: Repository) -> HeadState:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from omniagents.state import Snapshot
 
-__all__ = ["Entry", "EntryKind", "Head", "Pack", "Place", "Segment", "Tree", "TreeName", "decode_path", "encode_path"]
+__all__ = [
+    "Entry",
+    "EntryKind",
+    "Head",
+    "Pack",
+    "Place",
+    "Row",
+    "Segment",
+    "Tree",
+    "TreeName",
+    "decode_path",
+    "encode_path",
+    "path_order",
+]
 
 EntryKind = Literal["file", "directory", "link"]
 
@@ -65,16 +78,25 @@ class TreeName(NamedTuple):
     size: int
 
 
+#: An entry, and where (at least) its chunks are.
+Row = tuple[Entry, Mapping[bytes, Place]]
+
+
 @dataclass(frozen=True)
 class Tree:
     """A whole snapshot: its description, its entries, and where every chunk of them is.
 
-    ``entries`` have parents before children, otherwise in the order of their bytes.
+    ``entries`` are in the order of their paths (``path_order``), so parents come before children. Those of a
+    stored tree (``StoredTree``) are decoded whenever they are looked through.
     """
 
     snapshot: Snapshot
-    entries: tuple[Entry, ...]
-    places: dict[bytes, Place]
+    entries: Collection[Entry]
+    places: Mapping[bytes, Place]
+
+    def rows(self) -> Iterator[Row]:
+        """Every entry with a mapping that has its chunks."""
+        return ((entry, self.places) for entry in self.entries)
 
 
 @dataclass(frozen=True)
@@ -112,3 +134,8 @@ def encode_path(path: str) -> bytes:
 
 def decode_path(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
+
+
+def path_order(path: str) -> bytes:
+    """What paths are sorted by: their components' bytes, so that everything below a directory follows it."""
+    return encode_path(path).replace(b"/", b"\0")

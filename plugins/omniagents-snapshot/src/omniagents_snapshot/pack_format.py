@@ -15,7 +15,7 @@ from typing import NamedTuple
 from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields, unpack_ints
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES, PACK_MAX_BYTES
 from omniagents_snapshot.model import Pack, Place, Segment
-from omniagents_snapshot.sealing import CHUNK_ID_BYTES, open_sealed, seal
+from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Sealer
 
 __all__ = ["MAGIC", "SealedSegment", "build_pack", "decode_pack", "pack_places", "packed_size"]
 
@@ -33,10 +33,10 @@ class SealedSegment(NamedTuple):
 
 def packed_size(stored: int, segments: int, chunks: int) -> int:
     """At most how large a pack of so much would be."""
-    return len(MAGIC) + stored + _FOOTER.size + 256 + 12 * segments + (CHUNK_ID_BYTES + 4) * chunks
+    return len(MAGIC) + stored + _FOOTER.size + 512 + 12 * segments + (CHUNK_ID_BYTES + 4) * chunks
 
 
-def build_pack(segments: Sequence[SealedSegment]) -> bytes:
+def build_pack(segments: Sequence[SealedSegment], sealer: Sealer) -> bytes:
     """The bytes of a pack. Two of the same segments differ, so that a pack about to be deleted is never meant by
     the name of one just stored."""
     ids = [chunk for segment in segments for chunk in segment.ids]
@@ -47,7 +47,7 @@ def build_pack(segments: Sequence[SealedSegment]) -> bytes:
         "ids": b"".join(ids),
         "sizes": pack_ints("I", (size for segment in segments for size in segment.sizes)),
     }
-    trailer = seal(pack_fields(fields))
+    trailer = sealer.seal(pack_fields(fields), "trailer")
     return b"".join([MAGIC, *(s.stored for s in segments), trailer, _FOOTER.pack(len(trailer), MAGIC)])
 
 
@@ -64,7 +64,7 @@ def pack_places(pack: Pack, segments: Sequence[SealedSegment]) -> dict[bytes, Pl
     return places
 
 
-def decode_pack(data: bytes) -> list[SealedSegment]:
+def decode_pack(data: bytes, sealer: Sealer) -> list[SealedSegment]:
     """The segments of a whole pack, still sealed.
 
     Raises:
@@ -76,7 +76,7 @@ def decode_pack(data: bytes) -> list[SealedSegment]:
     end = len(data) - _FOOTER.size - length
     if magic != MAGIC or end < len(MAGIC):
         raise ValueError("does not end as a pack")
-    raw = open_sealed(data[end : -_FOOTER.size], PACK_MAX_BYTES * 2)
+    raw = sealer.open(data[end : -_FOOTER.size], "trailer", PACK_MAX_BYTES * 2)
     try:
         return _decode_trailer(unpack_fields(raw), data, end)
     except (KeyError, TypeError) as error:

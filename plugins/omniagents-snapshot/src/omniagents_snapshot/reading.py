@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from omniagents.errors import StateError, StateQuotaError
 from omniagents.records import ExportedEntry, FileInfo, LeftOut
 from omniagents_snapshot.chunking import split
 from omniagents_snapshot.model import Entry, EntryKind
-from omniagents_snapshot.statcache import Signature, signature_if_settled
+from omniagents_snapshot.sealing import CHUNK_ID_BYTES
+from omniagents_snapshot.statcache import Signature, Signatures, signature_if_settled
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -21,19 +22,59 @@ __all__ = ["FileReader", "ReadFiles", "entry_of", "kept_mode"]
 _ROUNDS = 3
 
 
-@dataclass
 class ReadFiles:
-    """What became of the files that had to be read.
+    """What became of the files that had to be read, by their number among them; about 60 bytes each.
 
     Attributes:
-        entries: By path; a file that vanished or could not be read has none.
-        signatures: Of those that need not be read next time if they still look like this.
         left_out: What could not be saved, or not as one moment's content.
     """
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    signatures: dict[str, Signature] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.left_out: list[LeftOut] = []
+        self._entries: dict[int, Entry] = {}  # what turned out to be no file
+        self._modes = array("H")
+        self._numbers = array("q")  # mtime and size; a negative size where there is nothing
+        self._content = array("Q")  # start and end in ``_ids``
+        self._ids = bytearray()
+        self._signatures = Signatures()
+
+    def entry(self, number: int, path: str) -> Entry | None:
+        """What to save; None for a file that vanished or could not be read."""
+        if number in self._entries:
+            return self._entries[number]
+        mtime_ns, size = self._numbers[2 * number : 2 * number + 2]
+        if size < 0:
+            return None
+        start, end = self._content[2 * number : 2 * number + 2]
+        content = tuple(bytes(self._ids[at : at + CHUNK_ID_BYTES]) for at in range(start, end, CHUNK_ID_BYTES))
+        return Entry(path, "file", self._modes[number], mtime_ns, size, content)
+
+    def signature(self, number: int) -> Signature | None:
+        """What to remember of it; None if it must be read again next time."""
+        return self._signatures.get(number)
+
+    def size(self, number: int) -> int:
+        """Its bytes, as last read."""
+        return max(0, self._numbers[2 * number + 1]) if number < len(self._modes) else 0
+
+    def put(self, number: int, entry: Entry | None, settled: Signature | None = None) -> None:
+        """Note the next file, or one before it again."""
+        if number == len(self._modes):
+            self._modes.append(0)
+            self._numbers.extend((0, -1))
+            self._content.extend((0, 0))
+            self._signatures.append(None)
+        self._entries.pop(number, None)
+        self._numbers[2 * number + 1] = -1
+        self._signatures.put(number, settled)
+        if entry is not None and entry.kind != "file":
+            self._entries[number] = entry
+        elif entry is not None:
+            self._modes[number] = entry.mode
+            self._numbers[2 * number : 2 * number + 2] = array("q", (entry.mtime_ns, entry.size))
+            start = len(self._ids)
+            self._ids += b"".join(entry.content)
+            self._content[2 * number : 2 * number + 2] = array("Q", (start, len(self._ids)))
 
 
 class FileReader:
@@ -62,39 +103,42 @@ class FileReader:
             StateQuotaError: They hold more than ``max_bytes``.
             StateError: The environment answered with something else than what was asked for.
         """
-        rest = list(paths)
+        rest: Sequence[int] = range(len(paths))
         for _ in range(_ROUNDS):
-            rest = self._read_once(rest)
+            rest = self._read_once(paths, rest)
             if not rest:
                 return self.result
         self.result.left_out += [
-            LeftOut(path, "kept changing while it was read: saved as last read, which may mix two versions")
-            for path in rest
+            LeftOut(paths[number], "kept changing while it was read: saved as last read, which may mix two versions")
+            for number in rest
         ]
         return self.result
 
-    def _read_once(self, paths: Sequence[str]) -> list[str]:
-        """Read each file; those whose content changed meanwhile."""
-        self._size = sum(entry.size for entry in self.result.entries.values())
-        expected = iter(paths)
+    def _read_once(self, paths: Sequence[str], numbers: Sequence[int]) -> list[int]:
+        """Read each of these files; those whose content changed meanwhile."""
+        expected = iter(numbers)
         changed = []
-        for exported in self._workspace.export(paths):
-            path = next(expected, None)
-            if exported.info.path != path:
-                raise StateError(f"asked for the file {path!r}, the environment sent {exported.info.path!r:.300}")
-            if self._read_one(path, exported):
-                changed.append(path)
+        wanted = paths if len(numbers) == len(paths) else [paths[number] for number in numbers]
+        for exported in self._workspace.export(wanted):
+            number = next(expected, None)
+            if number is None or exported.info.path != paths[number]:
+                asked = "nothing more" if number is None else f"the file {paths[number]!r}"
+                raise StateError(f"asked for {asked}, the environment sent {exported.info.path!r:.300}")
+            if self._read_one(number, exported):
+                changed.append(number)
         missing = next(expected, None)
         if missing is not None:
-            raise StateError(f"asked for the file {missing!r}, the environment sent nothing")
+            raise StateError(f"asked for the file {paths[missing]!r}, the environment sent nothing")
         return changed
 
-    def _read_one(self, path: str, exported: ExportedEntry) -> bool:
+    def _read_one(self, number: int, exported: ExportedEntry) -> bool:
         """Read one file; whether it changed meanwhile."""
-        known = self.result.entries.pop(path, None)
-        self._size -= known.size if known else 0
-        if exported.info.kind != "file":
-            self._keep_other(path, exported.info)
+        info = exported.info
+        self._size -= self.result.size(number)
+        if info.kind != "file":
+            self.result.put(number, entry_of(info) if info.kind == "link" else None)
+            if info.kind != "link":
+                self.result.left_out.append(LeftOut(info.path, f"became {info.kind} while it was saved"))
             return False
         before = self._size
         content = tuple(self._take(chunk) for chunk in split(self._counted(exported.chunks)))
@@ -102,14 +146,13 @@ class FileReader:
         problem = exported.problem
         if problem in ("vanished", "unreadable"):
             self._size = before
+            self.result.put(number, None)
             if problem == "unreadable":
-                self.result.left_out.append(LeftOut(path, "could not be read"))
+                self.result.left_out.append(LeftOut(info.path, "could not be read"))
             return False
-        self.result.entries[path] = entry_of(exported.info)._replace(size=size, content=content)
-        settled = signature_if_settled(exported.info, self._started_ns)
-        whole = problem is None and size == exported.info.size
-        if whole and settled is not None:
-            self.result.signatures[path] = settled
+        whole = problem is None and size == info.size
+        settled = signature_if_settled(info, self._started_ns) if whole else None
+        self.result.put(number, entry_of(info)._replace(size=size, content=content), settled)
         return not whole
 
     def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -121,13 +164,6 @@ class FileReader:
                     "remove some, list them in .omniagentsignore, or raise max_bytes"
                 )
             yield chunk
-
-    def _keep_other(self, path: str, info: FileInfo) -> None:
-        """What was a file when the workspace was scanned became something else."""
-        if info.kind == "link":
-            self.result.entries[path] = entry_of(info)
-        else:
-            self.result.left_out.append(LeftOut(path, f"became {info.kind} while it was saved"))
 
 
 def entry_of(info: FileInfo) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -10,8 +10,10 @@ from omniagents._ids import encode_project_id
 from omniagents.errors import SnapshotNotFoundError, StateCorruptError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.limits import HEAD_MAX_BYTES, PACK_MAX_BYTES, TREE_MAX_STORED_BYTES
-from omniagents_snapshot.model import Head, Pack, Tree, TreeName
-from omniagents_snapshot.sealing import Hasher
+from omniagents_snapshot.model import Head, Pack, Segment, Tree, TreeName
+from omniagents_snapshot.packing import Packer
+from omniagents_snapshot.ranges import PackRange, ranges_of
+from omniagents_snapshot.sealing import Hasher, Sealer
 from omniagents_snapshot.small_objects import (
     decode_format,
     decode_head,
@@ -22,9 +24,11 @@ from omniagents_snapshot.small_objects import (
     new_format,
 )
 from omniagents_snapshot.store import ObjectMissingError, Store, StoredObject
-from omniagents_snapshot.tree_format import decode_tree, encode_tree
+from omniagents_snapshot.stored_tree import Page, StoredTree, check_tree, open_page
+from omniagents_snapshot.tree_format import Outline, PageRef, decode_outline, encode_outline
+from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
 
-__all__ = ["HeadState", "Repository", "project_ids"]
+__all__ = ["CorruptObjectError", "HeadState", "Repository", "project_ids"]
 
 _T = TypeVar("_T")
 _PARALLEL = 8
@@ -36,6 +40,18 @@ class HeadState(NamedTuple):
 
     head: Head | None = None
     version: str | None = None
+
+
+class CorruptObjectError(StateCorruptError):
+    """A stored object is missing or damaged.
+
+    Attributes:
+        name: Which.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def project_ids(store: Store) -> Iterator[str]:
@@ -60,6 +76,7 @@ class Repository:
         self.project_id = project_id
         self.prefix = encode_project_id(project_id)
         self._hasher: Hasher | None = None
+        self._sealer = Sealer()
 
     @property
     def hasher(self) -> Hasher:
@@ -71,6 +88,11 @@ class Repository:
         if self._hasher is None:
             self._hasher = Hasher(self._checked("format.json", decode_format, _FORMAT_MAX_BYTES))
         return self._hasher
+
+    @property
+    def sealer(self) -> Sealer:
+        """How the project's bytes are sealed."""
+        return self._sealer
 
     def create(self) -> None:
         """Store the format, with a new key, unless the project has one."""
@@ -118,29 +140,96 @@ class Repository:
         """Store a pack."""
         self.store.put_new(self.pack_name(pack.digest), data)
 
-    def put_tree(self, tree: Tree) -> TreeName:
-        """Store a tree.
+    def put_tree(self, tree: Tree, before: Tree | None = None) -> TreeName:
+        """Store a tree whose content is stored, with the pages of its own that are not.
+
+        Args:
+            before: A tree in the store that it was made from.
 
         Raises:
             StateError: It is larger than a tree may be, or says what no tree may say.
         """
+        numbers = PackNumbers(before)
+        with ThreadPoolExecutor(_PARALLEL) as executor:
+            packer = Packer(self, tree.places, executor, numbers.next)
+            writer = TreeWriter(self, packer, numbers, before)
+            try:
+                writer.write(tree.rows())
+            except ValueError as error:
+                raise self.unsavable(error) from error
+            stored = writer.finish(tree.snapshot)
+            packer.wait()
+        return self.put_outline(stored)
+
+    def put_outline(self, tree: StoredTree) -> TreeName:
+        """Store what names a tree's packs and pages.
+
+        Raises:
+            StateError: It is larger than a tree may be.
+        """
         try:
-            data = encode_tree(tree)
+            data = encode_outline(tree.outline(), self.sealer)
             if len(data) > TREE_MAX_STORED_BYTES:
                 raise ValueError(f"its description takes {len(data)} bytes, more than {TREE_MAX_STORED_BYTES}")
         except ValueError as error:
-            raise StateError(f"the workspace of project {self.project_id!r} cannot be saved: {error}") from error
+            raise self.unsavable(error) from error
         name = TreeName(self.hasher.digest(data), len(data))
         self.store.put_new(self._name(f"trees/{name.digest}"), data)
         return name
 
-    def get_tree(self, name: TreeName) -> Tree:
-        """A stored tree, checked.
+    def unsavable(self, error: ValueError) -> StateError:
+        """The error for a workspace that the format has no words for."""
+        return StateError(f"the workspace of project {self.project_id!r} cannot be saved: {error}")
+
+    def get_tree(self, name: TreeName) -> StoredTree:
+        """A stored tree, with all its pages, checked.
+
+        Raises:
+            StateCorruptError: It, or a page of it, is missing or damaged.
+        """
+        return self.open_tree(name, self.get_outline(name))
+
+    def get_outline(self, name: TreeName) -> Outline:
+        """What a stored tree consists of, checked.
 
         Raises:
             StateCorruptError: It is missing or damaged.
         """
-        return self._checked(f"trees/{name.digest}", lambda data: self._open_tree(name, data), name.size)
+        return self._checked(f"trees/{name.digest}", lambda data: self._open_outline(name, data), name.size)
+
+    def open_tree(self, name: TreeName, outline: Outline) -> StoredTree:
+        """The tree with this outline.
+
+        Raises:
+            CorruptObjectError: A page of it is missing or damaged, or they do not belong together.
+        """
+        tree = StoredTree(outline, list(self._read_pages(outline.pages)), self.sealer)
+        try:
+            check_tree(tree)
+        except ValueError as error:
+            raise self.corrupt(self._name(f"trees/{name.digest}"), str(error), error) from error
+        return tree
+
+    def _read_pages(self, refs: Sequence[PageRef]) -> Iterator[Page]:
+        """The pages, by parallel ranged reads."""
+        found: dict[Segment, bytes] = {}
+        ranges = ranges_of(ref.segment for ref in refs)
+
+        def read(planned: PackRange) -> bytes:
+            return self.get_pack_range(planned.segments[0].pack.digest, planned.offset, planned.length)
+
+        with ThreadPoolExecutor(_PARALLEL) as executor:
+            for start in range(0, len(ranges), _PARALLEL):
+                group = ranges[start : start + _PARALLEL]
+                for planned, data in zip(group, executor.map(read, group), strict=True):
+                    found |= planned.cut(data)
+        for ref in refs:
+            page = Page(ref, found[ref.segment])
+            try:
+                open_page(page, self.sealer, self.hasher)
+            except ValueError as error:
+                raise self.corrupt(self.pack_name(ref.segment.pack.digest), str(error), error) from error
+            yield page
 
     def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
         """Add a snapshot to the history."""
@@ -226,12 +315,13 @@ class Repository:
             with ThreadPoolExecutor(_PARALLEL) as executor:
                 list(executor.map(lambda found: self.store.delete(found.name), list(self.list(below))))
 
-    def corrupt(self, name: str, problem: str, cause: Exception | None = None) -> StateCorruptError:
+    def corrupt(self, name: str, problem: str, cause: Exception | None = None) -> CorruptObjectError:
         """The error that names the object and what helps."""
         missing = isinstance(cause, ObjectMissingError)
-        return StateCorruptError(
+        return CorruptObjectError(
+            name,
             f"the stored object {name!r} of project {self.project_id!r} {'is missing' if missing else problem}; "
-            "check() lists everything that is damaged, and snapshots that do not need it can still be restored"
+            "check() lists everything that is damaged, and snapshots that do not need it can still be restored",
         )
 
     def _pointer_name(self, snapshot: Snapshot) -> str:
@@ -243,11 +333,11 @@ class Repository:
     def _decode_head(self, data: bytes) -> Head:
         return decode_head(data, self.hasher)
 
-    def _open_tree(self, name: TreeName, data: bytes) -> Tree:
-        tree = decode_tree(self._matching(name.digest, data))
-        if tree.snapshot.project_id != self.project_id:
-            raise ValueError(f"is of project {tree.snapshot.project_id!r}")
-        return tree
+    def _open_outline(self, name: TreeName, data: bytes) -> Outline:
+        outline = decode_outline(self._matching(name.digest, data), self.sealer)
+        if outline.snapshot.project_id != self.project_id:
+            raise ValueError(f"is of project {outline.snapshot.project_id!r}")
+        return outline
 
     def _matching(self, digest: str, data: bytes) -> bytes:
         if self.hasher.digest(data) != digest:

@@ -2,76 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omniagents.records import FileInfo, ImportEntry, Scan
+from omniagents_snapshot.aligning import align
+from omniagents_snapshot.base import Base
 from omniagents_snapshot.chunk_source import ChunkSource
-from omniagents_snapshot.model import Entry, Tree
+from omniagents_snapshot.model import Entry, Place, Row, Tree
 from omniagents_snapshot.reading import kept_mode
 from omniagents_snapshot.repository import Repository
-from omniagents_snapshot.statcache import RACY_NS, Signature, signature
+from omniagents_snapshot.statcache import RACY_NS, Signature, Signatures, signature
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
 
-__all__ = ["Plan", "apply_plan", "make_plan", "signature_if_imported"]
+__all__ = ["Plan", "apply_plan", "everything", "is_within", "make_plan"]
 
 # A scan lists at most so many left-out paths; with more there may be one below any directory.
 _LEFT_OUT_LISTED = 10_000
-_WORKERS = 4
+_WORKERS = 8
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """What to do.
 
     Attributes:
         remove: Paths; a directory goes with all that is in it, and nothing below it is listed.
-        write: Entries to create or replace, parents first.
-        keep: Paths of files that are as they should be.
+        writes: For every entry of the tree, whether it is created or replaced.
+        signatures: For every entry of the tree, what is known of a file that is as it should be.
     """
 
     remove: list[str]
-    write: list[Entry]
-    keep: list[str]
+    writes: bytearray
+    signatures: Signatures
+
+    def rows(self, tree: Tree) -> Iterator[Row]:
+        """What to write of the tree, parents first."""
+        return (row for row, is_written in zip(tree.rows(), self.writes, strict=True) if is_written)
 
 
-def make_plan(scan: Scan, tree: Tree, has_content: Callable[[FileInfo, Entry], bool]) -> Plan:
-    """Compare a workspace with a tree. ``has_content`` says whether a file is known to hold what it should.
+def everything(path: str) -> bool:
+    """Every path counts."""
+    return True
 
-    What a scan left out stays, unless the tree itself has something in its place.
+
+def is_within(paths: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a path is one of these, or below one."""
+    whole = frozenset(path.strip("/") for path in paths)
+
+    def within(path: str) -> bool:
+        while path and path not in whole:
+            path = path.rpartition("/")[0]
+        return bool(path)
+
+    return within
+
+
+def make_plan(scan: Scan, tree: Tree, base: Base, within: Callable[[str], bool] = everything) -> Plan:
+    """Compare a workspace with a tree; ``base`` says which files are known to hold what they held.
+
+    What a scan left out stays, unless the tree itself has something in its place. Paths that are not ``within``
+    are not touched; directories that lead to one that is are made where they are missing.
     """
-    current = {info.path: info for info in scan.entries}
-    wanted = {entry.path: entry for entry in tree.entries}
-    remove = _removals(scan, wanted)
-    differing = [entry for entry in tree.entries if not _is_same(current.get(entry.path), entry, has_content)]
-    touched = _parents(remove) | _parents(entry.path for entry in differing if _makes_name(current, entry))
-    to_write = {entry.path for entry in differing}
-    write = [e for e in tree.entries if e.path in to_write or (e.kind == "directory" and e.path in touched)]
-    keep = [entry.path for entry in tree.entries if entry.kind == "file" and entry.path not in to_write]
-    return Plan(remove, write, keep)
+    plan = Plan([], bytearray(len(tree.entries)), Signatures())
+    removals = _Removals(scan, plan.remove)
+    touched: set[str] = set()
+    leading: dict[str, int] = {}
+    before = base.tree.entries if base.tree else ()
+    streams = align(
+        ((entry, row) for row, entry in enumerate(before)),
+        ((info,) for info in scan.entries),
+        ((entry, row) for row, entry in enumerate(tree.entries)),
+    )
+    for old, now, new in streams:
+        info, wanted = (now[0] if now else None), (new[0] if new else None)
+        path = (now or new or old)[0].path  # type: ignore[index]
+        if not within(path):
+            if wanted is not None and new is not None:
+                plan.signatures.append(None)
+                if wanted.kind == "directory" and (info is None or info.kind != "directory"):
+                    leading[path] = new[1]
+            continue
+        if info is not None and removals.take(info, wanted):
+            touched.add(path.rpartition("/")[0])
+        if wanted is None or new is None:
+            continue
+        known = base.signatures.get(old[1]) if old and old[0].content == wanted.content else None
+        is_same = _is_same(info, wanted, known)
+        plan.signatures.append(known if is_same and wanted.kind == "file" else None)
+        if not is_same:
+            plan.writes[new[1]] = 1
+            if not (wanted.kind == "directory" and info is not None and info.kind == "directory"):
+                touched.add(path.rpartition("/")[0])
+    _write_directories(tree, plan, touched, leading, within)
+    return plan
 
 
-def _removals(scan: Scan, wanted: dict[str, Entry]) -> list[str]:
-    left_out = [item.path for item in scan.left_out] + [info.path for info in scan.entries if info.kind == "other"]
-    protected = _ancestors(left_out)
-    all_protected = len(scan.left_out) >= _LEFT_OUT_LISTED
-    gone: set[str] = set()
-    remove = []
-    for info in scan.entries:
-        target = wanted.get(info.path)
-        is_replaced = target is not None and info.kind == "directory" and target.kind != "directory"
-        if info.path.rpartition("/")[0] in gone:
-            gone.add(info.path)
-        elif is_replaced or (target is None and info.kind != "other"):
-            if info.kind == "directory" and not is_replaced and (all_protected or info.path in protected):
-                continue
-            gone.add(info.path)
-            remove.append(info.path)
-    return remove
+def _write_directories(
+    tree: Tree, plan: Plan, touched: set[str], leading: Mapping[str, int], within: Callable[[str], bool]
+) -> None:
+    """Directories whose time moves with what is written into them, and those that lead there."""
+    if not touched:
+        return
+    for row, entry in enumerate(tree.entries):
+        if entry.kind == "directory" and entry.path in touched and within(entry.path):
+            plan.writes[row] = 1
+    for path in touched:
+        while path:
+            if path in leading:
+                plan.writes[leading[path]] = 1
+            path = path.rpartition("/")[0]
+
+
+class _Removals:
+    """Decides what goes, entry by entry in the order of their paths."""
+
+    def __init__(self, scan: Scan, remove: list[str]) -> None:
+        left_out = [item.path for item in scan.left_out]
+        left_out += [info.path for info in scan.entries if info.kind == "other"]
+        self._protected = _ancestors(left_out)
+        self._all_protected = len(scan.left_out) >= _LEFT_OUT_LISTED
+        self._remove = remove
+        self._gone = "/"  # no path begins with this
+
+    def take(self, info: FileInfo, wanted: Entry | None) -> bool:
+        """Whether this is removed by itself; what is below it then goes with it."""
+        if info.path.startswith(self._gone):
+            return False
+        is_replaced = wanted is not None and info.kind == "directory" and wanted.kind != "directory"
+        if not is_replaced and (wanted is not None or info.kind == "other"):
+            return False
+        if info.kind == "directory":
+            if not is_replaced and (self._all_protected or info.path in self._protected):
+                return False
+            self._gone = info.path + "/"
+        self._remove.append(info.path)
+        return True
 
 
 def _ancestors(paths: Sequence[str]) -> set[str]:
@@ -82,47 +152,43 @@ def _ancestors(paths: Sequence[str]) -> set[str]:
     return found
 
 
-def _parents(paths: Sequence[str] | Iterator[str]) -> set[str]:
-    return {path.rpartition("/")[0] for path in paths}
-
-
-def _makes_name(current: dict[str, FileInfo], entry: Entry) -> bool:
-    """Whether writing it changes the time of the directory it is in."""
-    info = current.get(entry.path)
-    return not (entry.kind == "directory" and info is not None and info.kind == "directory")
-
-
-def _is_same(info: FileInfo | None, entry: Entry, has_content: Callable[[FileInfo, Entry], bool]) -> bool:
+def _is_same(info: FileInfo | None, entry: Entry, known: Signature | None) -> bool:
     if info is None or (info.kind, info.mtime_ns) != (entry.kind, entry.mtime_ns):
         return False
     if entry.kind == "link":
         return info.target == entry.target
     if kept_mode(info) != entry.mode:
         return False
-    return entry.kind == "directory" or (info.size == entry.size and has_content(info, entry))
+    return entry.kind == "directory" or (info.size == entry.size and known == signature(info))
 
 
-def apply_plan(repository: Repository, workspace: Workspace, tree: Tree, plan: Plan) -> Sequence[FileInfo]:
-    """Carry a plan out; what was written, as it is now.
+def apply_plan(repository: Repository, workspace: Workspace, tree: Tree, plan: Plan) -> None:
+    """Carry a plan out, and note in it what the written files look like.
 
     Raises:
         StateCorruptError: Content is missing or damaged. The workspace is then partly written.
     """
-    if not plan.write and not plan.remove:
-        return []
-    needed = [chunk for entry in plan.write for chunk in entry.content]
+    if not plan.remove and not any(plan.writes):
+        return
+    needed = (places[chunk] for entry, places in plan.rows(tree) for chunk in entry.content)
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="snapshot-load") as executor:
-        source = ChunkSource(repository, tree.places, needed, executor)
+        source = ChunkSource(repository, needed, executor)
         try:
-            return workspace.import_((_import_entry(entry, source) for entry in plan.write), remove=plan.remove)
+            written = workspace.import_(
+                (_import_entry(entry, places, source) for entry, places in plan.rows(tree)), remove=plan.remove
+            )
         except BaseException as error:
             executor.shutdown(wait=True, cancel_futures=True)
             if source.failure is not None and source.failure is not error:
                 raise source.failure from error
             raise
+    infos = iter(written)
+    for row, (entry, is_written) in enumerate(zip(tree.entries, plan.writes, strict=True)):
+        if is_written:
+            plan.signatures.put(row, _signature_if_imported(next(infos), entry))
 
 
-def _import_entry(entry: Entry, source: ChunkSource) -> ImportEntry:
+def _import_entry(entry: Entry, places: Mapping[bytes, Place], source: ChunkSource) -> ImportEntry:
     info = FileInfo(
         path=entry.path,
         kind=entry.kind,
@@ -133,10 +199,10 @@ def _import_entry(entry: Entry, source: ChunkSource) -> ImportEntry:
         inode=0,
         target=entry.target if entry.kind == "link" else None,
     )
-    return ImportEntry(info, map(source.get, entry.content))
+    return ImportEntry(info, (source.get(chunk, places[chunk]) for chunk in entry.content))
 
 
-def signature_if_imported(info: FileInfo, entry: Entry) -> Signature | None:
+def _signature_if_imported(info: FileInfo, entry: Entry) -> Signature | None:
     """The signature to remember of a file just written.
 
     Its change time is always fresh, but its own time was set back to the snapshot's: any later write

@@ -1,38 +1,45 @@
 """One save: scan, read what changed, store it, and only then say so.
 
-The order is what makes a crash harmless: packs, then the tree that refers to them, then the
-entry of the history, then the swap of ``HEAD``. Until the last, ``HEAD`` names the snapshot before.
+The order is what makes a crash harmless: packs and the tree that refers to them, then the entry of the
+history, then the swap of ``HEAD``. Until the last, ``HEAD`` names the snapshot before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from omniagents._ids import new_snapshot_id, utc_now
-from omniagents.errors import StateQuotaError
+from omniagents.errors import StateError, StateQuotaError
 from omniagents.records import FileInfo, LeftOut, Scan
 from omniagents.state import Snapshot
+from omniagents_snapshot.aligning import align
 from omniagents_snapshot.base import Base
-from omniagents_snapshot.comparing import count_changed
-from omniagents_snapshot.model import Entry, Head, Place, Tree, TreeName
+from omniagents_snapshot.comparing import count_changed, is_changed
+from omniagents_snapshot.model import Entry, Head, Place, Row, Tree, TreeName
 from omniagents_snapshot.packing import Packer
 from omniagents_snapshot.reading import FileReader, ReadFiles, entry_of, kept_mode
 from omniagents_snapshot.repository import HeadState
 from omniagents_snapshot.scanning import scan_workspace
-from omniagents_snapshot.statcache import Signature, signature
+from omniagents_snapshot.statcache import Signature, Signatures, signature
+from omniagents_snapshot.stored_tree import StoredTree
 from omniagents_snapshot.tree_format import to_microseconds
+from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
 
 __all__ = ["Lost", "Quota", "Saver"]
 
-# Compressing and storing overlap with reading; more would not help two cores or one disk.
-_WORKERS = 4
+# Eight packs may be on their way, and two segments being compressed meanwhile.
+_WORKERS = 10
+
+# An entry of the tree before, where its chunks are, and its number.
+_Old = tuple[Entry, Mapping[bytes, Place], int]
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Saver:
         self._quota = quota
         self._session = session
         self._repository = base.repository
+        self._condemned = frozenset(base.head.condemned if base.head else ())
 
     def save(self, message: str) -> Snapshot:
         """The new snapshot, or the latest one if nothing changed.
@@ -83,85 +91,89 @@ class Saver:
             Lost: Another writer was first.
             StateQuotaError: The workspace is over a limit; nothing was stored.
         """
-        scan = scan_workspace(self._workspace, self._base, self._leave_out)
+        base = self._base
+        scan = scan_workspace(self._workspace, base, self._leave_out)
         self._check_quota(scan)
-        known = self._usable_places()
-        clean, dirty = self._split(scan, known)
-        if self._base.head is None:
+        dirty, differs = self._compare(scan)
+        if not dirty and not differs and base.is_latest and base.tree is not None:
+            return base.tree.snapshot
+        if base.head is None:
             self._repository.create()
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="snapshot-save") as executor:
-            packer = Packer(self._repository, known, executor)
+            numbers = PackNumbers(base.tree)
+            packer = Packer(self._repository, self._usable_places(), executor, numbers.next)
             try:
-                read = self._read(dirty, packer, scan)
-                entries = _in_order(scan, clean, read)
-                signatures = _of(clean, self._base.signatures) | read.signatures
-                if not self._is_new(entries):
-                    return self._nothing_new(signatures, bool(dirty))
-                places = known | packer.finish()
-            except BaseException:
+                read = self._read([scan.entries[row].path for row in dirty], packer, scan)
+                new = _Merged(self, scan, dirty, read, packer)
+                if not differs and base.is_latest and base.tree is not None and not new.differs():
+                    base.signatures = new.signatures
+                    return base.tree.snapshot
+                writer = TreeWriter(self._repository, packer, numbers, base.tree, self._condemned)
+                writer.write(new.rows())
+                tree = writer.finish(self._describe(new, message, _left_out(scan, read)))
+                name = self._repository.put_outline(tree)  # while the last packs are on their way
+                packer.wait()
+            except BaseException as error:
                 executor.shutdown(wait=True, cancel_futures=True)
+                if isinstance(error, ValueError) and not isinstance(error, StateError):
+                    raise self._repository.unsavable(error) from error
                 raise
-        return self._store(entries, places, signatures, message, _left_out(scan, read))
+        return self._publish(tree, name, new.signatures)
 
     def _check_quota(self, scan: Scan) -> None:
         size = sum(entry.size for entry in scan.entries if entry.kind == "file")
         self._quota.check(self._repository.project_id, size, len(scan.entries))
 
-    def _usable_places(self) -> dict[bytes, Place]:
+    def _usable_places(self) -> Mapping[bytes, Place]:
         """Chunks that may be referred to without storing them again: those not about to be deleted."""
         if self._base.tree is None:
             return {}
-        condemned = frozenset(self._base.head.condemned if self._base.head else ())
         places = self._base.tree.places
-        if not condemned:
-            return places
-        return {chunk: place for chunk, place in places.items() if place.segment.pack.digest not in condemned}
+        return Uncondemned(places, self._condemned) if self._condemned else places
 
-    def _split(self, scan: Scan, known: dict[bytes, Place]) -> tuple[dict[str, Entry], list[str]]:
-        """The entries that are known without reading, by path, and the files that must be read."""
-        signatures = self._base.signatures
-        before = {entry.path: entry for entry in self._base.tree.entries} if self._base.tree and signatures else {}
-        clean: dict[str, Entry] = {}
-        dirty: list[str] = []
-        for info in scan.entries:
-            if info.kind in ("directory", "link"):
-                clean[info.path] = entry_of(info)
-            elif info.kind == "file":
-                old = before.get(info.path)
-                if old is not None and _is_unchanged(info, old, signatures) and _is_kept(old, known):
-                    clean[info.path] = old if old.mode == kept_mode(info) else old._replace(mode=kept_mode(info))
-                else:
-                    dirty.append(info.path)
-        return clean, dirty
+    def pairs(self, scan: Scan) -> Iterator[tuple[_Old | None, tuple[FileInfo, int] | None]]:
+        """What was and what is at each path, side by side."""
+        before = self._base.tree.rows() if self._base.tree else ()
+        old = ((entry, places, row) for row, (entry, places) in enumerate(before))
+        return align(old, ((info, row) for row, info in enumerate(scan.entries)))
+
+    def _compare(self, scan: Scan) -> tuple[array[int], bool]:
+        """The rows of files that must be read, and whether anything else differs from the tree before."""
+        dirty = array("Q")
+        differs = self._base.tree is None
+        for old, new in self.pairs(scan):
+            if new is None or (new[0].kind == "other"):
+                differs = differs or old is not None
+            elif new[0].kind == "file" and not self.is_clean(old, new[0]):
+                dirty.append(new[1])
+                differs = differs or old is None or old[0].kind != "file"
+            else:
+                differs = differs or is_changed(old[0] if old else None, clean_entry(old, new[0]))
+        return dirty, differs
+
+    def is_clean(self, old: _Old | None, info: FileInfo) -> bool:
+        """Whether a file's content is known, and stored where it stays."""
+        if old is None or old[0].kind != "file" or self._base.signatures.get(old[2]) != signature(info):
+            return False
+        entry, places, _ = old
+        return not self._condemned or all(
+            places[chunk].segment.pack.digest not in self._condemned for chunk in entry.content
+        )
+
+    def signature(self, row: int) -> Signature | None:
+        """What is remembered of an entry of the tree before."""
+        return self._base.signatures.get(row)
 
     def _read(self, dirty: Sequence[str], packer: Packer, scan: Scan) -> ReadFiles:
         if not dirty:
             return ReadFiles()
         reader = FileReader(self._workspace, packer.add, started_ns=scan.started_ns, max_bytes=self._quota.max_bytes)
-        return reader.read(dirty)
+        found = reader.read(dirty)
+        packer.settle()
+        return found
 
-    def _is_new(self, entries: Sequence[Entry]) -> bool:
-        base = self._base
-        return not base.is_latest or base.tree is None or count_changed(base.tree.entries, entries) > 0
-
-    def _nothing_new(self, signatures: dict[str, Signature], were_read: bool) -> Snapshot:
-        assert self._base.tree is not None
-        if were_read:
-            self._base.signatures = signatures
-        return self._base.tree.snapshot
-
-    def _store(
-        self,
-        entries: tuple[Entry, ...],
-        places: dict[bytes, Place],
-        signatures: dict[str, Signature],
-        message: str,
-        left_out: tuple[LeftOut, ...],
-    ) -> Snapshot:
-        snapshot = self._describe(entries, message, left_out)
-        used = {chunk for entry in entries for chunk in entry.content}
-        tree = Tree(snapshot, entries, {chunk: places[chunk] for chunk in used})
-        name = self._repository.put_tree(tree)
+    def _publish(self, tree: StoredTree, name: TreeName, signatures: Signatures) -> Snapshot:
+        snapshot = tree.snapshot
         self._repository.put_pointer(snapshot, name)
         head = self._head(snapshot, name)
         version = self._repository.swap_head(head, self._base.state.version)
@@ -184,9 +196,12 @@ class Saver:
             condemned=before.condemned if before else (),
         )
 
-    def _describe(self, entries: Sequence[Entry], message: str, left_out: tuple[LeftOut, ...]) -> Snapshot:
+    def _describe(self, new: _Merged, message: str, left_out: tuple[LeftOut, ...]) -> Snapshot:
         parent = self._parent()
-        files = [entry.size for entry in entries if entry.kind == "file"]
+        if parent is not None and parent is self._base.tree:
+            changed = new.changed
+        else:
+            changed = count_changed(parent.entries if parent else (), (entry for entry, _ in new.rows()))
         return Snapshot(
             id=new_snapshot_id(),
             project_id=self._repository.project_id,
@@ -194,9 +209,9 @@ class Saver:
             # Never before its parent, whatever this host's clock says: the history is ordered by time.
             created_at=max(utc_now(), parent.snapshot.created_at + timedelta(microseconds=1)) if parent else utc_now(),
             message=message,
-            files=len(files),
-            bytes=sum(files),
-            changed=count_changed(parent.entries if parent else (), entries),
+            files=new.files,
+            bytes=new.bytes,
+            changed=changed,
             left_out=left_out,
         )
 
@@ -207,21 +222,84 @@ class Saver:
         return self._repository.get_tree(base.head.tree)
 
 
-def _is_unchanged(info: FileInfo, old: Entry, signatures: dict[str, Signature]) -> bool:
-    return old.kind == "file" and signatures.get(info.path) == signature(info)
+class _Merged:
+    """The new tree: what was read, and of the tree before what is still so.
+
+    Attributes:
+        files: Of the new tree, when ``rows`` were looked through; likewise ``bytes``.
+        changed: How many paths differ from the tree before.
+        signatures: Of its entries.
+    """
+
+    def __init__(
+        self, saver: Saver, scan: Scan, dirty: array[int], read: ReadFiles, packer: Mapping[bytes, Place]
+    ) -> None:
+        self._saver = saver
+        self._scan = scan
+        self._dirty = dirty
+        self._read = read
+        self._packer = packer
+        self._reset()
+
+    def _reset(self) -> None:
+        self.files = self.bytes = self.changed = 0
+        self.signatures = Signatures()
+
+    def differs(self) -> bool:
+        """Whether anything that was read turned out to be new."""
+        for _ in self.rows():
+            pass
+        return self.changed > 0
+
+    def rows(self) -> Iterator[Row]:
+        """The entries with where their content is; whoever asks again sees the same."""
+        self._reset()
+        number, rows = 0, self._dirty
+        for old, new in self._saver.pairs(self._scan):
+            entry: Entry | None = None
+            found: Signature | None = None
+            places: Mapping[bytes, Place] = self._packer
+            if new is not None and number < len(rows) and rows[number] == new[1]:
+                entry, found = self._read.entry(number, new[0].path), self._read.signature(number)
+                number += 1
+            elif new is not None and new[0].kind != "other":
+                entry = clean_entry(old, new[0])
+                if old is not None and entry.kind == "file":
+                    places, found = old[1], self._saver.signature(old[2])
+            self.changed += is_changed(old[0] if old else None, entry)
+            if entry is not None:
+                self.files += entry.kind == "file"
+                self.bytes += entry.size
+                self.signatures.append(found)
+                yield entry, places
 
 
-def _is_kept(entry: Entry, known: dict[bytes, Place]) -> bool:
-    return all(chunk in known for chunk in entry.content)
+class Uncondemned(Mapping[bytes, Place]):
+    """Places less those in packs that are about to be deleted."""
+
+    def __init__(self, places: Mapping[bytes, Place], condemned: frozenset[str]) -> None:
+        self._places = places
+        self._condemned = condemned
+
+    def __getitem__(self, chunk: bytes) -> Place:
+        place = self._places[chunk]
+        if place.segment.pack.digest in self._condemned:
+            raise KeyError(chunk)
+        return place
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (chunk for chunk in self._places if chunk in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
-def _of(clean: dict[str, Entry], signatures: dict[str, Signature]) -> dict[str, Signature]:
-    return {path: found for path, found in signatures.items() if path in clean}
-
-
-def _in_order(scan: Scan, clean: dict[str, Entry], read: ReadFiles) -> tuple[Entry, ...]:
-    found = (clean.get(info.path) or read.entries.get(info.path) for info in scan.entries)
-    return tuple(entry for entry in found if entry is not None)
+def clean_entry(old: _Old | None, info: FileInfo) -> Entry:
+    """The entry of what need not be read; a file is the one that was there, with the mode it has now."""
+    if info.kind != "file" or old is None:
+        return entry_of(info)
+    mode = kept_mode(info)
+    return old[0] if old[0].mode == mode else old[0]._replace(mode=mode)
 
 
 def _left_out(scan: Scan, read: ReadFiles) -> tuple[LeftOut, ...]:

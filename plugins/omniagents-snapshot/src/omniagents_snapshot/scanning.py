@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from omniagents.listing import Listing
 from omniagents.records import FileInfo, LeftOut, Scan
 from omniagents_snapshot.base import Base
 from omniagents_snapshot.exclusion import IGNORE_FILE, keeping, venvs_without_lock
-from omniagents_snapshot.model import encode_path
+from omniagents_snapshot.model import path_order
 from omniagents_snapshot.validation import path_problem
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def scan_workspace(workspace: Workspace, base: Base, leave_out: Sequence[str]) -
 
 
 def _ordered(scan: Scan) -> Scan:
-    """Entries by the bytes of their components, so that equal workspaces make equal trees; impossible ones left out."""
+    """Entries in the order of a tree, so that equal workspaces make equal trees; impossible ones left out."""
+    if _is_sound(scan):
+        return scan
     left_out = list(scan.left_out)
     entries: list[FileInfo] = []
     for entry in scan.entries:
@@ -42,5 +45,18 @@ def _ordered(scan: Scan) -> Scan:
             entries.append(entry)
         else:
             left_out.append(LeftOut(entry.path, f"its path {problem}"))
-    entries.sort(key=lambda entry: encode_path(entry.path).split(b"/"))
-    return Scan(entries, left_out, scan.started_ns)
+    entries.sort(key=lambda entry: path_order(entry.path))
+    return Scan(Listing(entries), left_out, scan.started_ns)
+
+
+def _is_sound(scan: Scan) -> bool:
+    """Whether it is in order and has no impossible path, as every scan of an honest environment."""
+    previous = b""
+    for entry in scan.entries:
+        if path_problem(entry.path):
+            return False
+        order = path_order(entry.path)
+        if order < previous:
+            return False
+        previous = order
+    return True

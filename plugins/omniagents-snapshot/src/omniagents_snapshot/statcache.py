@@ -16,22 +16,22 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
 from omniagents.records import FileInfo
-from omniagents_snapshot.columns import pack_fields, pack_ints, pack_names, unpack_fields, unpack_ints, unpack_names
-from omniagents_snapshot.limits import TREE_MAX_RAW_BYTES
-from omniagents_snapshot.model import decode_path, encode_path
+from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields, unpack_ints
+from omniagents_snapshot.limits import PAGE_MAX_ENTRIES, PAGES_MAX
 from omniagents_snapshot.sealing import open_sealed, seal
 
-__all__ = ["RACY_NS", "Signature", "StatCache", "signature", "signature_if_settled"]
+__all__ = ["RACY_NS", "Signature", "Signatures", "StatCache", "signature", "signature_if_settled"]
 
 RACY_NS = 2_000_000_000
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("Q", "q", "q", "Q")
+_NO_TIME = -(1 << 63)
 
 
 class Signature(NamedTuple):
@@ -41,6 +41,57 @@ class Signature(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+class Signatures:
+    """The signatures of a tree's entries by their number, 32 bytes each; entries without one answer None."""
+
+    def __init__(self) -> None:
+        self._columns = [array(code) for code in _COLUMNS]
+
+    def append(self, found: Signature | None) -> None:
+        """Say what the next entry looks like."""
+        for column, value in zip(self._columns, found or (0, 0, _NO_TIME, 0), strict=True):
+            column.append(value)
+
+    def put(self, row: int, found: Signature | None) -> None:
+        """Say what an entry that was appended before looks like now."""
+        for column, value in zip(self._columns, found or (0, 0, _NO_TIME, 0), strict=True):
+            column[row] = value
+
+    def get(self, row: int) -> Signature | None:
+        """Of one entry; None also where there is no such entry."""
+        if row >= len(self):
+            return None
+        found = Signature(*[column[row] for column in self._columns])
+        return None if found.ctime_ns == _NO_TIME else found
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signatures) and self._columns == other._columns
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def pack(self) -> dict[str, bytes]:
+        """As fields to store."""
+        return {str(number): pack_ints(column.typecode, column) for number, column in enumerate(self._columns)}
+
+    @classmethod
+    def unpack(cls, fields: dict[str, object]) -> Signatures:
+        """What ``pack`` packed.
+
+        Raises:
+            ValueError: It is damaged.
+            KeyError: Part of it is missing.
+        """
+        found = cls()
+        count = None
+        for number, code in enumerate(_COLUMNS):
+            found._columns[number] = array(code, unpack_ints(code, fields[str(number)], count))
+            count = len(found._columns[0])
+        return found
 
 
 def signature(info: FileInfo) -> Signature:
@@ -59,25 +110,22 @@ class StatCache:
         self._directory = directory
         self._store_identity = store_identity
 
-    def read(self, project_id: str, tree_digest: str) -> dict[str, Signature]:
+    def read(self, project_id: str, tree_digest: str) -> Signatures:
         """What was remembered with this tree; empty if nothing was, or if it is damaged."""
         try:
-            fields = unpack_fields(open_sealed(self._path(project_id).read_bytes(), TREE_MAX_RAW_BYTES))
-            if fields["tree"] != tree_digest:
-                return {}
-            paths = [decode_path(raw) for raw in unpack_names(fields["paths"])]
-            columns = [unpack_ints(code, fields[str(number)], len(paths)) for number, code in enumerate(_COLUMNS)]
+            data = self._path(project_id).read_bytes()
+            fields = unpack_fields(open_sealed(data, 64 * PAGES_MAX * PAGE_MAX_ENTRIES))
+            return Signatures.unpack(fields) if fields["tree"] == tree_digest else Signatures()
         except FileNotFoundError:
-            return {}
+            return Signatures()
         except (OSError, ValueError, KeyError, TypeError) as error:
             _log.debug("the stat cache of project %r is unusable: %s", project_id, error)
-            return {}
-        return dict(zip(paths, map(Signature, *columns), strict=True))
+            return Signatures()
 
-    def write(self, project_id: str, tree_digest: str, signatures: Mapping[str, Signature]) -> None:
+    def write(self, project_id: str, tree_digest: str, signatures: Signatures) -> None:
         """Remember; a failure is logged, since the work itself is saved."""
         try:
-            data = seal(pack_fields(_fields(tree_digest, signatures)))
+            data = seal(pack_fields({"tree": tree_digest, **signatures.pack()}))
             path = self._path(project_id)
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
@@ -87,7 +135,7 @@ class StatCache:
                 temporary.rename(path)
             finally:
                 temporary.unlink(missing_ok=True)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             _log.warning("could not write the stat cache of project %r, so more is read later: %s", project_id, error)
 
     def forget(self, project_id: str) -> None:
@@ -97,11 +145,3 @@ class StatCache:
     def _path(self, project_id: str) -> Path:
         key = f"{self._store_identity}\0{project_id}".encode()
         return self._directory / f"{hashlib.sha256(key).hexdigest()}.stat"
-
-
-def _fields(tree_digest: str, signatures: Mapping[str, Signature]) -> dict[str, object]:
-    columns = {
-        str(number): pack_ints(code, (found[number] for found in signatures.values()))
-        for number, code in enumerate(_COLUMNS)
-    }
-    return {"tree": tree_digest, "paths": pack_names(map(encode_path, signatures)), **columns}
