@@ -141,7 +141,7 @@ def test_an_unknown_name_mentions_the_plugins_that_failed(site_packages: SitePac
         ("backend", "bubblewrap", "pip install ./plugins/omniagents-bubblewrap"),
         ("state_manager", "directory", "pip install ./plugins/omniagents-snapshot"),
         ("state_manager", "gcs", "pip install ./plugins/omniagents-snapshot ./plugins/omniagents-gcs"),
-        ("state_manager", "git", "pip install ./plugins/omniagents-git"),
+        ("state_manager", "git", "pip install ./plugins/omniagents-snapshot ./plugins/omniagents-git"),
         ("agent", "langchain", "pip install ./plugins/omniagents-langchain"),
         ("agent", "pydantic-ai", "pip install ./plugins/omniagents-pydantic-ai"),
         ("agent", "smolagents", "pip install ./plugins/omniagents-smolagents"),
