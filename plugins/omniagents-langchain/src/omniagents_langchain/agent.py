@@ -1,0 +1,113 @@
+"""``LangChainAgent``: LangChain's own loop, ``create_agent``, on the tools of a backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain.agents import create_agent
+from langchain.chat_models import init_chat_model
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+
+from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent
+from omniagents.agents.records import AgentResult
+from omniagents.agents.run import Run, model_error
+from omniagents_langchain.middleware import RunCallbacks, RunMiddleware
+from omniagents_langchain.tools import langchain_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omniagents.backends.base import Backend
+    from omniagents.presets.base import Preset
+    from omniagents.tools.base import Tool
+
+__all__ = ["LangChainAgent"]
+
+# Nodes of LangGraph that one turn passes: the model, then the tools. The run's own limit always comes first.
+_NODES_PER_TURN = 4
+
+_REFUSALS = ("content_filter", "refusal", "safety")
+
+
+class LangChainAgent(Agent):
+    """A LangChain agent with Omniagents' tools on one backend.
+
+    Args:
+        backend: Where the tools work.
+        model: A chat model, or a name for ``init_chat_model`` such as ``openai:gpt-4.1``.
+        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``.
+        tools: Instead of the preset's: tools, or names of tools.
+        system_prompt: Instead of the preset's instructions.
+        max_steps: Turns of the model in one run, at least 1.
+
+    Raises:
+        ModelError: The model of this name needs a key that is not there.
+        ImportError: The model of this name needs a package that is not installed; LangChain's message names it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        model: BaseChatModel | str,
+        *,
+        preset: Preset | None = None,
+        tools: Sequence[Tool | str] | None = None,
+        system_prompt: str | None = None,
+        max_steps: int = DEFAULT_MAX_STEPS,
+    ) -> None:
+        super().__init__(backend, model, preset=preset, tools=tools, system_prompt=system_prompt, max_steps=max_steps)
+        self._model = _chat_model(model)
+        self._profile: dict[str, Any] = dict(getattr(self._model, "profile", None) or {})
+        self._langchain_tools = langchain_tools(backend, self.tools, profile=self._profile)
+
+    def _work(self, task: str, run: Run) -> AgentResult:
+        graph, given, config = self._graph(task, run)
+        if run.streamed:
+            for _ in graph.stream(given, config, stream_mode="messages"):
+                pass  # the callbacks have emitted it
+        else:
+            graph.invoke(given, config)
+        return _result(run)
+
+    async def _awork(self, task: str, run: Run) -> AgentResult:
+        graph, given, config = self._graph(task, run)
+        if run.streamed:
+            async for _ in graph.astream(given, config, stream_mode="messages"):
+                pass  # the callbacks have emitted it
+        else:
+            await graph.ainvoke(given, config)
+        return _result(run)
+
+    def _graph(self, task: str, run: Run) -> tuple[Any, Any, Any]:
+        """LangGraph's graph of one run, its input and its configuration."""
+        callbacks = RunCallbacks(run)
+        known = [tool.name for tool in self._langchain_tools]
+        graph: Any = create_agent(
+            self._model,
+            self._langchain_tools,
+            system_prompt=self.system_prompt or None,
+            middleware=[RunMiddleware(run, callbacks, self._profile, known)],
+        )
+        limit = self.max_steps * _NODES_PER_TURN + _NODES_PER_TURN
+        config = {"callbacks": [callbacks], "recursion_limit": limit}
+        return graph, {"messages": [{"role": "user", "content": task}]}, config
+
+
+def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
+    if not isinstance(model, str):
+        return model
+    try:
+        return init_chat_model(model)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise model_error(error, model) from error
+
+
+def _result(run: Run) -> AgentResult:
+    last: BaseMessage = run.messages[-1]
+    about = last.response_metadata
+    reason = about.get("finish_reason") or about.get("stop_reason")
+    refusal = last.additional_kwargs.get("refusal") if isinstance(last, AIMessage) else None
+    return run.result(str(last.text) or refusal or "", refused=bool(refusal) or reason in _REFUSALS)
