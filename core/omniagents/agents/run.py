@@ -59,6 +59,8 @@ class Run:
         self._emit = emit
         self._numbers = itertools.count(1)
         self._cancellation = Cancellation()
+        # Cancellation keeps what it cancels only as long as somebody else does.
+        self._signals: list[concurrent.futures.Future[None]] = []
 
     def begin_step(self) -> None:
         """Count a turn of the model, before it.
@@ -129,6 +131,13 @@ class Run:
         """The future's result; ``cancel`` cancels it."""
         self._cancellation.add(future)
         return future.result()
+
+    def on_cancel(self, stop: Callable[[], object]) -> None:
+        """Have ``stop`` called once when ``cancel`` is, or now if it was; from any thread, so it must not block."""
+        signal: concurrent.futures.Future[None] = concurrent.futures.Future()
+        signal.add_done_callback(lambda _: stop())
+        self._signals.append(signal)
+        self._cancellation.add(signal)
 
     def cancel(self) -> None:
         """Stop the calls under way inside the environment, and let no other begin. From any thread."""
