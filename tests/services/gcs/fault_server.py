@@ -60,6 +60,9 @@ class FaultServer:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._serving: asyncio.Task[None] | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._never = asyncio.Event()
 
     def __enter__(self) -> FaultServer:
         self._thread.start()
@@ -82,24 +85,36 @@ class FaultServer:
         self._serving = self._loop.create_task(self._serve())
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._serving)
-        connections = asyncio.all_tasks(self._loop)
-        for connection in connections:
-            connection.cancel()
-        self._loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        for task in self._tasks:
+            task.cancel()
+        self._loop.run_until_complete(_turn())
+        for writer in self._writers:
+            writer.transport.abort()
+        self._loop.run_until_complete(_turn())
 
     def _stop(self) -> None:
         assert self._serving is not None
         self._serving.cancel()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         host, port = server.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
         self._ready.set()
         try:
-            await asyncio.Event().wait()
+            await self._never.wait()
         finally:
+            # A connection that is accepted while its server closes would never be closed itself.
+            for listening in server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await _turn()
             server.close()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        task = self._loop.create_task(self._connection(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -130,7 +145,7 @@ class FaultServer:
             writer.transport.abort()
             return False
         if kind == "hang":
-            await asyncio.Event().wait()
+            await self._never.wait()
         if kind == "cut":
             writer.write(answer.head() + answer.body[: len(answer.body) // 2])
             await writer.drain()
@@ -160,6 +175,12 @@ class FaultServer:
         if kind == "garbage":
             answer.body = b"<html>not what you asked for</html>"
         return answer
+
+
+async def _turn() -> None:
+    """What the loop has begun goes on for a few steps."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def _with_other_byte(data: bytes, position: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,9 +45,18 @@ class Fault:
 
 @dataclass
 class Faults:
-    """The faults of one server; each request meets one at most."""
+    """The faults of one server; each request meets one at most.
+
+    Attributes:
+        waiting: Faults that were not met yet.
+        recurring: Met in turn,
+        every: by each request with a number divisible by this; 0 for none.
+    """
 
     waiting: list[Fault] = field(default_factory=list)
+    recurring: Sequence[Fault] = ()
+    every: int = 0
+    _requests: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, *faults: Fault) -> None:
@@ -60,6 +70,9 @@ class Faults:
     def meet(self, operation: Operation, name: str) -> Fault | None:
         """The fault that this request meets, used up by that."""
         with self._lock:
+            self._requests += 1
+            if self.every and self._requests % self.every == 0:
+                return self.recurring[self._requests // self.every % len(self.recurring)]
             for fault in self.waiting:
                 if fault.name in name and (fault.operations is None or operation in fault.operations):
                     if fault.skip > 0:

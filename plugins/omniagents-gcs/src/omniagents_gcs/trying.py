@@ -89,7 +89,7 @@ def attempt(request: Request, patience: Patience, once: Callable[[Try], _T]) -> 
 
 
 def _pause_after(tries: int, answer: Answer) -> float:
-    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * float(2 ** min(tries, 10)))
+    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * float(2 ** min(tries - 1, 10)))
     if answer.status == 429:
         longest += _SLOW_DOWN_SECONDS
     # At random, so that those who were refused together do not come back together.
