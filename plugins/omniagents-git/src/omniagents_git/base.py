@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from omniagents_git.description import Commit
-from omniagents_git.engine import Entry, Signature
+from omniagents_git.seen import Signature
+from omniagents_git.tree import Entry
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from omniagents._ids import encode_project_id
 from omniagents_git.cache import GitCache
 from omniagents_git.description import Commit
-from omniagents_git.engine import Quota
 from omniagents_git.failures import GitFailure
 from omniagents_git.objects import Listing, read_commits, read_listing
+from omniagents_git.tree import Quota
 
 __all__ = ["Branches"]
 

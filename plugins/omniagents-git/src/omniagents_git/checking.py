@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from omniagents.errors import StateCorruptError, StateQuotaError
 from omniagents_git.branches import Branches
 from omniagents_git.cache import GitCache
-from omniagents_git.engine import Quota
 from omniagents_git.failures import GitFailure
 from omniagents_git.objects import read_commits, read_listing
+from omniagents_git.tree import Quota
 
 __all__ = ["CheckReport", "Problem", "check_project"]
 

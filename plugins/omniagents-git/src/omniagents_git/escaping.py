@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 
-from omniagents_git.engine import decode_path, encode_path
+from omniagents_git.tree import decode_path, encode_path
 
 __all__ = ["SIDECAR", "from_git", "parts_directory", "to_git"]
 

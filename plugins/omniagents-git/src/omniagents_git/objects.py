@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from omniagents.errors import StateCorruptError, StateQuotaError
 from omniagents_git.description import Commit, decode_commit
-from omniagents_git.engine import Entry, EntryKind, Quota, check_entries
 from omniagents_git.escaping import SIDECAR, from_git
 from omniagents_git.failures import GitFailure
 from omniagents_git.git import Git, GitStream
 from omniagents_git.sidecar import FORMAT_FILE, SHARD, Kept, check_format, decode_rows
+from omniagents_git.tree import Entry, EntryKind, Quota, check_entries, order_of
 
 __all__ = ["Listing", "ObjectReader", "blob_id", "read_commits", "read_listing"]
 
@@ -233,7 +233,7 @@ def _entries(found: _Found, targets: dict[str, str], kept: dict[str, Kept], comm
         default = _PROGRAM_MODE if is_program else _FILE_MODE
         add(path, "file", default, path, size=size, content=content)
     entries = [_with_safe_mode(entry, files.get(entry.path)) for entry in entries]
-    return tuple(sorted(entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape").split(b"/")))
+    return tuple(sorted(entries, key=lambda entry: order_of(entry.path)))
 
 
 def _only_kept(kept: dict[str, Kept], others: set[str], present: set[str]) -> set[str]:

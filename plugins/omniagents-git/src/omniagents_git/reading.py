@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from omniagents.errors import StateError
 from omniagents.records import ExportedEntry, LeftOut
-from omniagents_git.engine import Entry, Quota, Signature, entry_of, signature_if_settled, split
+from omniagents_git.seen import Signature, signature_if_settled
+from omniagents_git.tree import Entry, Quota, entry_of
+from omniagents_snapshot.chunking import split
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace

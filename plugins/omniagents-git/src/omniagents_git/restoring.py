@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from omniagents.errors import StateCorruptError
 from omniagents.records import FileInfo, ImportEntry
-from omniagents_git.engine import Entry, Plan, Signature, signature_if_imported
 from omniagents_git.git import Git
 from omniagents_git.objects import ObjectReader
+from omniagents_git.planning import Plan
+from omniagents_git.seen import Signature, signature_if_imported
+from omniagents_git.tree import Entry
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace

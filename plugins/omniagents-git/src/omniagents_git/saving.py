@@ -18,21 +18,13 @@ from omniagents_git.base import Base, Side
 from omniagents_git.branches import Branches
 from omniagents_git.cache import GitCache, Push, Rejected
 from omniagents_git.description import Commit, commit_message
-from omniagents_git.engine import (
-    Entry,
-    Quota,
-    Signature,
-    count_changed,
-    encode_path,
-    entry_of,
-    kept_mode,
-    scan,
-    signature,
-)
 from omniagents_git.failures import GitFailure
 from omniagents_git.objects import read_commits
+from omniagents_git.planning import look
 from omniagents_git.reading import ReadFiles, read_files
+from omniagents_git.seen import Signature, signature
 from omniagents_git.sidecar import encode_sidecar
+from omniagents_git.tree import Entry, Quota, count_changed, encode_path, entry_of, kept_mode
 from omniagents_git.writing import CommitWriter, placed, writer
 
 if TYPE_CHECKING:
@@ -87,7 +79,7 @@ class Saver:
         self._seen = self._look()
 
     def _look(self) -> _Seen:
-        found = scan(self._workspace, self._base, self._leave_out)
+        found = look(self._workspace, self._base, self._leave_out)
         size = sum(info.size for info in found.entries if info.kind == "file")
         self._quota.check(self._branches.project_id, size, len(found.entries))
         before = {entry.path: entry for entry in self._base.entries}

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from omniagents_git.engine import Entry, encode_path
 from omniagents_git.escaping import SIDECAR
+from omniagents_git.tree import Entry, encode_path
 
 __all__ = ["FORMAT_FILE", "SHARD", "Kept", "check_format", "decode_rows", "encode_sidecar"]
 

@@ -24,14 +24,17 @@ from omniagents_git.cache import GitCache, Push
 from omniagents_git.checking import CheckReport, check_project
 from omniagents_git.credentials import Credentials
 from omniagents_git.description import Commit
-from omniagents_git.engine import DEFAULT_LEAVE_OUT, Entry, Quota, StatCache, plan_for, scan, signature
 from omniagents_git.failures import GitFailure
 from omniagents_git.git import Git
 from omniagents_git.objects import read_commits
+from omniagents_git.planning import look, make_plan
 from omniagents_git.remote import parse_remote
 from omniagents_git.restoring import carry_out
 from omniagents_git.saving import Deleted, Saver
 from omniagents_git.secret_files import SECRET_FILES
+from omniagents_git.seen import SeenFiles, signature
+from omniagents_git.tree import Entry, Quota
+from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -96,7 +99,7 @@ class GitStateManager(StateManager):
         identity = f"{self._remote.url}\0{branch_prefix}"
         root = Path(cache_directory or platformdirs.user_cache_path("omniagents") / "git")
         self._directory = root.absolute() / hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self._signatures = StatCache(self._directory / "seen", f"git:{identity}")
+        self._seen = SeenFiles(self._directory / "seen")
         self._bases: dict[str, Base] = {}
         self._locks: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
@@ -161,7 +164,7 @@ class GitStateManager(StateManager):
                     f"project {project_id!r} was deleted while this workspace was in use; it was not saved. "
                     "Saving once more makes a new project of it"
                 ) from error
-            self._signatures.write(project_id, snapshot.id, self._bases[project_id].signatures)
+            self._seen.write(project_id, snapshot.id, self._bases[project_id].signatures)
             return snapshot
 
     def history(self, project_id: str) -> list[Snapshot]:
@@ -215,7 +218,7 @@ class GitStateManager(StateManager):
             self._bases.pop(project_id, None)
             self._with_cache(project_id, doing, work)
             self._with_cache(project_id, doing, GitCache.discard, kind="history")
-            self._signatures.forget(project_id)
+            self._seen.forget(project_id)
 
     def check(self, project_id: str, *, read_data: bool = False) -> CheckReport:
         """Look whether every snapshot could be restored, on a fresh copy of everything the remote has of the project.
@@ -302,7 +305,7 @@ class GitStateManager(StateManager):
         if tip is None:
             return Base()
         listing = branches.listing(cache, tip, self._quota, doing)
-        signatures = self._signatures.read(branches.project_id, tip.id)
+        signatures = self._seen.read(branches.project_id, tip.id)
         return Base(tip, tip, listing.entries, listing.sidecar, signatures)
 
     def _make_equal(
@@ -317,15 +320,13 @@ class GitStateManager(StateManager):
         listing = branches.listing(cache, wanted, self._quota, doing)
         before = self._bases.pop(branches.project_id, None)
         if before is None or before.commit is None:
-            signatures = self._signatures.read(branches.project_id, wanted.id)
+            signatures = self._seen.read(branches.project_id, wanted.id)
             before = Base(None, wanted, listing.entries, listing.sidecar, signatures)
-        plan = plan_for(
-            scan(workspace, before, self._leave_out), wanted.snapshot, listing.entries, _content_knower(before)
-        )
+        plan = make_plan(look(workspace, before, self._leave_out), listing.entries, _content_knower(before))
         known = {path: before.signatures[path] for path in plan.keep} | carry_out(cache.git, workspace, plan)
         base = Base(tip, wanted, listing.entries, listing.sidecar, known, before.kept_venvs)
         self._remember(branches.project_id, base, workspace)
-        self._signatures.write(branches.project_id, wanted.id, known)
+        self._seen.write(branches.project_id, wanted.id, known)
         return wanted.snapshot
 
     def _remember(self, project_id: str, base: Base, workspace: Workspace) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
-from omniagents_git.engine import Entry, encode_path
 from omniagents_git.escaping import parts_directory, to_git
 from omniagents_git.failures import GitFailure
 from omniagents_git.git import Git, GitStream
 from omniagents_git.objects import blob_id
+from omniagents_git.tree import Entry, encode_path
 
 __all__ = ["CommitWriter", "Placed", "placed", "writer"]
 
