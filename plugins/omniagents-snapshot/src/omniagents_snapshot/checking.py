@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
-from omniagents_snapshot.model import Pack, Place, TreeName
+from omniagents_snapshot.model import Pack, Place, Segment, TreeName
 from omniagents_snapshot.pack_format import SealedSegment, decode_pack, pack_places
 from omniagents_snapshot.repository import CorruptObjectError, Repository
+from omniagents_snapshot.sealing import CHUNK_ID_BYTES
+from omniagents_snapshot.tree_format import PageRef
 
 __all__ = ["CheckReport", "Checker", "Problem"]
 
 _PARALLEL = 2
+
+# A chunk's id, its segment's three numbers, and its two.
+_CHUNK = struct.Struct(f"<{CHUNK_ID_BYTES}s5I")
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,19 @@ class _Use:
     pack: Pack
     problem: str = ""
     snapshots: set[str] = field(default_factory=set)
-    places: dict[bytes, Place] = field(default_factory=dict)
+    chunks: bytearray = field(default_factory=bytearray)
+
+    def take(self, chunk: bytes, place: Place) -> None:
+        """One more chunk that must be in it."""
+        segment = place.segment
+        self.chunks += _CHUNK.pack(chunk, segment.offset, segment.stored, segment.raw, place.offset, place.size)
+
+    def is_kept_by(self, places: Mapping[bytes, Place]) -> bool:
+        """Whether every chunk is where trees say."""
+        for chunk, *numbers, offset, size in _CHUNK.iter_unpack(self.chunks):
+            if places.get(chunk) != Place(Segment(self.pack, *numbers), offset, size):
+                return False
+        return True
 
 
 class Checker:
@@ -79,6 +97,7 @@ class Checker:
         self._problems: list[Problem] = []
         self._uses: dict[str, _Use] = {}
         self._trees: set[TreeName] = set()
+        self._pages: set[PageRef] = set()
 
     def check(self, *, read_data: bool) -> CheckReport:
         """Look at every snapshot; with ``read_data`` at every stored byte of content."""
@@ -137,8 +156,15 @@ class Checker:
             else:
                 use.problem = str(error)
             return
-        for chunk, place in tree.places.items():
-            self._uses[place.segment.pack.digest].places[chunk] = place
+        for page, (_, places) in zip(tree.pages, tree.decoded(), strict=True):
+            self._take_page(page.ref, places)
+
+    def _take_page(self, ref: PageRef, places: Mapping[bytes, Place]) -> None:
+        if ref in self._pages:
+            return
+        self._pages.add(ref)
+        for chunk, place in {**places, ref.chunk: Place(ref.segment, 0, ref.segment.raw)}.items():
+            self._uses[place.segment.pack.digest].take(chunk, place)
 
     def _check_packs(self, sizes: Mapping[str, int]) -> list[_Use]:
         """The packs that are there with the right size; the others are noted."""
@@ -160,7 +186,7 @@ class Checker:
             places = pack_places(use.pack, segments)
             for segment in segments:
                 self._check_segment(segment)
-            if any(places.get(chunk) != place for chunk, place in use.places.items()):
+            if not use.is_kept_by(places):
                 raise ValueError("does not hold what a tree says it holds")
         except (ValueError, StateCorruptError) as error:
             self._note_pack(use, str(error))
