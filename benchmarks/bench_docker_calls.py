@@ -1,7 +1,8 @@
-"""Calls on a started Docker backend beside the same work through docker-py and the docker command; starts as well.
+"""Calls on a started Docker backend beside the same work through docker-py, the docker command, and others' sandboxes.
 
 All sides use containers of one image, on one real engine. docker-py writes and reads files with put_archive and
-get_archive, and runs what has no call of its own (glob, search) as a command, as its users do.
+get_archive, and runs what has no call of its own (glob, search) as a command, as its users do; the other sandboxes
+are driven by docker_peers.py, each in a process of its own, and do what they have calls for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -20,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from _harness import Report, measure, options, package_version, repeated, scratch, timed
+from _docker_peers import Peer, peers, versions
+from _harness import Measurement, Report, Side, measure, options, package_version, repeated, scratch, timed
+from docker_peers import COMMANDS, FILL, TEXT
 
 from omniagents import create_tools
+from omniagents_docker import naming
 from omniagents_docker.backend import DockerBackend
 from omniagents_docker.warm_pool import WarmPool
 
@@ -31,82 +35,94 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.services import docker_engine
 
 IMAGE = "omniagents-test:python"
-TEXT = "".join(f"line {number:04d} with some words in it\n" for number in range(130))[:4096]
-FILL = f"""
-import os
-for number in range(1000):
-    os.makedirs(f"package{{number % 20}}", exist_ok=True)
-    with open(f"package{{number % 20}}/module{{number}}.py", "w") as file:
-        file.write({TEXT!r})
-"""
+OURS = "omniagents"
+
+# What DockerBackend asks the engine for, as flags: its network, a volume, file systems in memory, limits.
+HARDENED = (
+    "--network", naming.NETWORK, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+    "--user", "65534", "--volume", "/workspace", "--tmpfs", "/home/agent", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp",
+    "--memory", "2g", "--memory-swap", "2g", "--pids-limit", "512", "--cpus", "2", "--log-driver", "none",
+    "--sysctl", "net.ipv6.conf.all.disable_ipv6=1",
+)  # fmt: skip
 
 
 def main() -> None:
-    report = Report("bench_docker_calls", options(__doc__), {"docker (Python)": package_version("docker")})
+    report = Report(
+        "bench_docker_calls", options(__doc__), {"docker (Python)": package_version("docker"), **versions()}
+    )
     address = docker_engine.start(IMAGE)
     client = docker.DockerClient(base_url=address)
-    engine = client.version()
-    report.note(engine=engine["Version"], files=1000, bytes_read_and_written=len(TEXT))
-    with scratch() as directory:
-        starts(report, address, client, directory)
-        peer = client.containers.run(IMAGE, ["sleep", "infinity"], detach=True, init=True, working_dir="/tmp")
+    report.note(engine=client.version()["Version"], files=1000, bytes_read_and_written=len(TEXT))
+    with scratch(), peers(IMAGE, address) as others:
+        starts(report, address, client, others)
+        sdk = client.containers.run(IMAGE, ["sleep", "infinity"], detach=True, init=True, working_dir="/tmp")
         try:
             with DockerBackend(f"bench {uuid.uuid4()}", docker_host=address, image=IMAGE) as backend:
-                calls(report, backend, peer, address)
+                calls(report, backend, sdk, address, others)
         finally:
-            peer.remove(force=True)
-        at_once(report, address)
+            sdk.remove(force=True)
+        at_once(report, address, client, others)
     client.close()
     report.write()
 
 
-def calls(report: Report, backend: DockerBackend, peer: Any, address: str) -> None:
+def calls(report: Report, backend: DockerBackend, sdk: Any, address: str, others: Sequence[Peer]) -> None:
+    """Each kind of work by every side, then all kinds in turns."""
+    ours, theirs = our_works(backend), sdk_works(sdk)
+    command_line = ["docker", "--host", address, "exec", "--workdir", "/tmp", sdk.id]
+    by_command = {**COMMANDS, "shell true": ["true"], "read 4 KB": ["cat", "note.txt"]}
+    for kind in ours:
+        sides: dict[str, Side] = {"docker-py": repeated(theirs[kind], 5), OURS: repeated(ours[kind], 20)}
+        if kind in by_command:
+            run = partial(subprocess.run, [*command_line, *by_command[kind]], check=True, capture_output=True)
+            sides["docker exec"] = repeated(run, 5)
+        sides |= {other.name: other.side(kind, 5) for other in others}
+        found = report.add(measure(kind, sides, rounds=report.options.counted(8), pairs=pairs(sides)))
+        report.fact(f"times_faster_than_the_fastest: {kind}", fastest(found))
+    mixed: dict[str, Side] = {
+        OURS: timed(partial(fifty, [*ours.values()])),
+        "docker-py": timed(partial(fifty, [*theirs.values()])),
+        **{other.name: other.side("50 mixed calls", 1) for other in others},
+    }
+    report.add(measure("50 mixed calls", mixed, rounds=report.options.counted(4), pairs=pairs(mixed)))
+
+
+def pairs(sides: dict[str, Side]) -> list[tuple[str, str]]:
+    """Every other side over ours."""
+    return [(side, OURS) for side in sides if side != OURS]
+
+
+def fastest(found: Measurement) -> float:
+    """The lowest of the other sides' ratios to ours."""
+    return round(min(statistics.median(found.ratios(*pair)) for pair in found.pairs), 1)
+
+
+def our_works(backend: DockerBackend) -> dict[str, Callable[[], object]]:
     tools = {tool.name: tool.execute for tool in create_tools(backend)}
     numbers = count()
     backend.workspace.run(["python3", "-c", FILL])
-    peer.exec_run(["python3", "-c", FILL])
     tools["write_file"](absolute_path="note.txt", content=TEXT)
-    put(peer, TEXT)
-
-    def command(*argv: str) -> None:
-        subprocess.run(["docker", "--host", address, "exec", peer.id, *argv], check=True, capture_output=True)
-
-    def theirs(*argv: str) -> Callable[[], object]:
-        return lambda: peer.exec_run(list(argv), workdir="/tmp")
-
-    work: dict[str, tuple[Callable[[], object], Callable[[], object], tuple[str, ...] | None]] = {
-        "shell true": (partial(tools["run_shell_command"], command="true"), theirs("sh", "-c", "true"), ("true",)),
-        "read 4 KB": (
-            partial(tools["read_file"], absolute_path="note.txt"),
-            lambda: b"".join(peer.get_archive("/tmp/note.txt")[0]),
-            ("cat", "/tmp/note.txt"),
-        ),
-        "write 4 KB": (
-            lambda: tools["write_file"](absolute_path="note.txt", content=TEXT + str(next(numbers))),
-            lambda: put(peer, TEXT + str(next(numbers))),
-            None,
-        ),
-        "glob 1,000 files": (
-            partial(tools["glob"], pattern="**/*.py"),
-            theirs("find", ".", "-name", "*.py"),
-            ("find", "/tmp", "-name", "*.py"),
-        ),
-        "search 1,000 files": (
-            partial(tools["search_file_content"], pattern="line 0109"),
-            theirs("grep", "-rn", "line 0109", "."),
-            ("grep", "-rn", "line 0109", "/tmp"),
-        ),
+    return {
+        "shell true": partial(tools["run_shell_command"], command="true"),
+        "read 4 KB": partial(tools["read_file"], absolute_path="note.txt"),
+        "write 4 KB": lambda: tools["write_file"](absolute_path="note.txt", content=TEXT + str(next(numbers))),
+        "glob 1,000 files": partial(tools["glob"], pattern="**/*.py"),
+        "search 1,000 files": partial(tools["search_file_content"], pattern="line 0109"),
     }
-    for name, (ours, sdk, argv) in work.items():
-        sides = {"docker-py": repeated(sdk, 5), "omniagents": repeated(ours, 20)}
-        if argv is not None:
-            sides["docker exec"] = repeated(partial(command, *argv), 5)
-        pairs = [(side, "omniagents") for side in sides if side != "omniagents"]
-        report.add(measure(name, sides, rounds=report.options.counted(8), pairs=pairs))
-    mixed = [ours for ours, _, _ in work.values()], [sdk for _, sdk, _ in work.values()]
-    sides = {name: timed(partial(fifty, each)) for name, each in zip(("omniagents", "docker-py"), mixed, strict=True)}
-    pairs = [("docker-py", "omniagents")]
-    report.add(measure("50 mixed calls", sides, rounds=report.options.counted(4), pairs=pairs))
+
+
+def sdk_works(container: Any) -> dict[str, Callable[[], object]]:
+    numbers = count()
+    container.exec_run(["python3", "-c", FILL], workdir="/tmp")
+    put(container, TEXT)
+    works: dict[str, Callable[[], object]] = {
+        kind: partial(container.exec_run, argv, workdir="/tmp") for kind, argv in COMMANDS.items()
+    }
+    return {
+        **works,
+        "read 4 KB": lambda: b"".join(container.get_archive("/tmp/note.txt")[0]),
+        "write 4 KB": lambda: put(container, TEXT + str(next(numbers))),
+    }
 
 
 def fifty(works: list[Callable[[], object]]) -> None:
@@ -124,22 +140,37 @@ def put(container: Any, text: str) -> None:
     container.put_archive("/tmp", archive.getvalue())
 
 
-def starts(report: Report, address: str, client: Any, directory: Path) -> None:
-    """From nothing to the first answer; the other side's container is only started, and asked nothing."""
+def starts(report: Report, address: str, client: Any, others: Sequence[Peer]) -> None:
+    """From nothing to the first answer; what ``docker run -d`` starts is asked nothing.
+
+    The last two sides are what no cold start can go below here: the engine starting a container with the settings
+    that a hardened one has, and one privileged exec, which puts the network's rules in force before anything runs.
+    """
     made: list[DockerBackend] = []
 
     def cold() -> None:
         made.append(DockerBackend(f"bench {uuid.uuid4()}", docker_host=address, image=IMAGE))
         made[-1].start()
 
-    def run() -> None:
-        argv = ["docker", "--host", address, "run", "--detach", "--init", "--label", "bench", IMAGE, "sleep", "300"]
-        subprocess.run(argv, check=True, capture_output=True)
+    def run(*flags: str) -> None:
+        argv = ["docker", "--host", address, "run", "--detach", "--init", "--label", "bench", *flags, IMAGE]
+        subprocess.run([*argv, "sleep", "300"], check=True, capture_output=True)
 
-    sides = {"omniagents": timed(cold), "docker run -d": timed(run)}
-    found = report.add(measure("cold start", sides, rounds=report.options.counted(8)))
-    over = statistics.median(found.differences("omniagents", "docker run -d"))
-    report.fact("cold_start_ms_over_docker_run", round(over * 1000, 1))
+    run("--name", "bench-exec")
+    executed = client.containers.get("bench-exec")
+    sides: dict[str, Side] = {
+        OURS: timed(cold),
+        "docker run -d": timed(run),
+        "docker run -d, hardened alike": timed(partial(run, *HARDENED)),
+        "an exec of python3": timed(lambda: executed.exec_run(["python3", "-ISc", ""], privileged=True)),
+        **{other.name: other.side("start", 1) for other in others},
+    }
+    cold()  # makes the network that the third side names
+    compared = [(OURS, side) for side in sides if side not in (OURS, "an exec of python3")]
+    found = report.add(measure("cold start", sides, rounds=report.options.counted(8), pairs=compared))
+    for side in ("docker run -d", "docker run -d, hardened alike"):
+        over = statistics.median(found.differences(OURS, side))
+        report.fact(f"cold_start_ms_over: {side}", round(over * 1000, 1))
     end(made)
     for container in client.containers.list(all=True, filters={"label": "bench"}):
         container.remove(force=True)
@@ -158,28 +189,54 @@ def warm(report: Report, address: str) -> None:
             made.append(DockerBackend(f"bench {uuid.uuid4()}", docker_host=address, image=IMAGE, warm_pool=pool))
             return timed(acquire)()
 
-        found = measure("warm start", {"omniagents": round_}, rounds=report.options.counted(8), pairs=[])
+        found = measure("warm start", {OURS: round_}, rounds=report.options.counted(8), pairs=[])
         report.measurements.append(found)
-        report.fact("warm_start_ms", round(statistics.median(found.all("omniagents")) * 1000, 1))
+        report.fact("warm_start_ms", round(statistics.median(found.all(OURS)) * 1000, 1))
+        report.fact("warm_start_ms_fastest", round(min(found.all(OURS)) * 1000, 1))
         end(made)
 
 
-def at_once(report: Report, address: str) -> None:
+def at_once(report: Report, address: str, client: Any, others: Sequence[Peer]) -> None:
     """Twenty sessions, each started, and then each with ten commands."""
     sessions = report.options.choose(20, 4)
+    report.fact("sessions_at_once", sessions)
+    found = {OURS: our_sessions(address, sessions), "docker-py": sdk_sessions(client, sessions)}
+    for other in others:
+        started, worked = other.seconds("at once", sessions)
+        found[other.name] = (started, worked)
+    for name, (started, worked) in found.items():
+        report.fact(f"seconds_to_start_all: {name}", round(started, 2))
+        report.fact(f"seconds_for_ten_commands_in_each: {name}", round(worked, 2))
+
+
+def our_sessions(address: str, sessions: int) -> tuple[float, float]:
     backends = [DockerBackend(f"bench {uuid.uuid4()}", docker_host=address, image=IMAGE) for _ in range(sessions)]
+
+    def work(backend: DockerBackend) -> None:
+        for _ in range(10):
+            backend.workspace.run("true")
+
     with ThreadPoolExecutor(sessions) as threads:
         started = timed(lambda: list(threads.map(DockerBackend.start, backends)))()
-
-        def work(backend: DockerBackend) -> None:
-            for _ in range(10):
-                backend.workspace.run("true")
-
         worked = timed(lambda: list(threads.map(work, backends)))()
         list(threads.map(partial(DockerBackend.shutdown, save=False), backends))
-    report.fact("sessions_at_once", sessions)
-    report.fact("seconds_to_start_all", round(started, 2))
-    report.fact("seconds_for_ten_commands_in_each", round(worked, 2))
+    return started, worked
+
+
+def sdk_sessions(client: Any, sessions: int) -> tuple[float, float]:
+    def start(_: int) -> Any:
+        return client.containers.run(IMAGE, ["sleep", "infinity"], detach=True, init=True)
+
+    def work(container: Any) -> None:
+        for _ in range(10):
+            container.exec_run(COMMANDS["shell true"])
+
+    containers: list[Any] = []
+    with ThreadPoolExecutor(sessions) as threads:
+        started = timed(lambda: containers.extend(threads.map(start, range(sessions))))()
+        worked = timed(lambda: list(threads.map(work, containers)))()
+        list(threads.map(lambda container: container.remove(force=True), containers))
+    return started, worked
 
 
 def end(backends: list[DockerBackend]) -> None:
