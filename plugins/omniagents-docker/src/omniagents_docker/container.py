@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -176,17 +177,27 @@ def start_container(engine: Engine, settings: Settings, container: Container) ->
     """
     try:
         unambiguously(lambda: engine.start(container.id), engine)
-        # First, to come up while the container is prepared: it runs nothing of the user's, but only waits.
-        stream = open_waiting(engine, settings, container)
-        try:
-            _prepare(engine, settings, container)
-            waiting.load_guest(stream)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
+        with ThreadPoolExecutor(1, "omniagents-docker-prepare") as beside:
+            # Side by side, the longer one first: what waits, and the guest that it imports, is nothing of the user's.
+            prepared = beside.submit(_prepare, engine, settings, container)
+            return _wait_for_guest(engine, settings, container, prepared)
     except (EngineError, OSError) as error:
         raise _start_error(engine, settings, container, error) from error
+
+
+def _wait_for_guest(engine: Engine, settings: Settings, container: Container, prepared: Future[None]) -> ExecStream:
+    stream = None
+    try:
+        stream = open_waiting(engine, settings, container)
+        waiting.load_guest(stream)
+        prepared.result()
+        return stream
+    except BaseException as error:
+        if stream is not None:
+            stream.close()
+        if isinstance(error, (EngineError, OSError)):
+            prepared.result()  # says better what is wrong
+        raise
 
 
 def open_waiting(engine: Engine, settings: Settings, container: Container) -> ExecStream:

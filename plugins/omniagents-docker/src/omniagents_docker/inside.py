@@ -8,6 +8,7 @@ networks). It prints one line of JSON: ``status``, what the kernel says of the c
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -15,13 +16,17 @@ import struct
 import sys
 from collections.abc import Sequence
 
-# linux/rtnetlink.h, linux/netlink.h, linux/fib_rules.h
-_RTM_NEWRULE = 32
+# linux/rtnetlink.h, linux/netlink.h, linux/neighbour.h, linux/fib_rules.h
+_NEW_ROUTE, _NEW_NEIGHBOUR, _NEW_RULE = 24, 28, 32
 _REQUEST_CREATE = 0x1 | 0x4 | 0x200 | 0x400
 _TO_TABLE, _PROHIBIT = 1, 8
-_DESTINATION, _PRIORITY, _TABLE, _PROTOCOL, _PORTS = 1, 6, 15, 22, 24
+_DESTINATION, _PRIORITY, _TABLE, _DEVICE, _PROTOCOL, _PORTS = 1, 6, 15, 17, 22, 24
 _MAIN = 254
 _GATEWAY = 0x2  # RTF_GATEWAY of linux/route.h
+_DEVICE_ADDRESS = 0x8927  # SIOCGIFHWADDR of linux/sockios.h
+
+# A table of ours, and an address that is nobody's (RFC 7600, the dummy address), for what must not arrive.
+_NOWHERE_TABLE, _NOWHERE = 199, "192.0.0.8"
 
 
 def give_workspace(path: str, uid: int, gid: int, is_new: bool, marker: str) -> None:
@@ -43,17 +48,18 @@ def give_workspace(path: str, uid: int, gid: int, is_new: bool, marker: str) -> 
     os.chown(path, uid, gid)
 
 
-def routes() -> tuple[list[str], list[tuple[str, int]]]:
-    """The host's addresses on this network, and the networks of neighbours, from /proc/net/route."""
-    hosts, neighbours = set(), set()
+def routes() -> tuple[list[str], list[str], list[tuple[str, int]]]:
+    """Devices, the host's addresses on this network, and the networks of neighbours, from /proc/net/route."""
+    devices, hosts, neighbours = set(), set(), set()
     with open("/proc/net/route") as table:
         for line in table.readlines()[1:]:
-            _, destination, gateway, flags, _, _, _, mask = line.split()[:8]
+            device, destination, gateway, flags, _, _, _, mask = line.split()[:8]
+            devices.add(device)
             if int(flags, 16) & _GATEWAY:
                 hosts.add(_address(gateway))
             else:
                 neighbours.add((_address(destination), bin(int(mask, 16)).count("1")))
-    return sorted(hosts), sorted(neighbours)
+    return sorted(devices), sorted(hosts), sorted(neighbours)
 
 
 def name_servers() -> list[str]:
@@ -72,7 +78,7 @@ def block(networks: Sequence[str]) -> None:
 
     Names may be asked for: of the name servers the engine gave, and of any that is neither the host nor a neighbour.
     """
-    hosts, neighbours = routes()
+    devices, hosts, neighbours = routes()
     protocols = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
     rules = [(_TO_TABLE, server, 32, protocol) for server in name_servers() for protocol in protocols]
     rules += [(_PROHIBIT, host, 32, 0) for host in hosts]
@@ -82,23 +88,50 @@ def block(networks: Sequence[str]) -> None:
         address, _, bits_text = network.partition("/")
         rules.append((_PROHIBIT, address, int(bits_text or 32), 0))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
-        for priority, rule in enumerate(rules, 100):
-            kernel.send(_message(priority, *rule))
-            code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
-            if code and code != errno.EEXIST:
-                raise OSError(code, f"rule for {rule[1]}/{rule[2]}: {os.strerror(code)}")
+        for device in devices:
+            _lead_nowhere(kernel, device)
+        priority = 100
+        for action, address, bits, protocol in rules:
+            # To a socket that is bound to a device the kernel forgives a prohibited route: it takes the address for a
+            # neighbour (net/ipv4/route.c). It must find a route then, to where nobody is.
+            for device in devices if action == _PROHIBIT else ():
+                _ask(kernel, _NEW_RULE, _rule(priority, _TO_TABLE, address, bits, 0, device))
+                priority += 1
+            _ask(kernel, _NEW_RULE, _rule(priority, action, address, bits, protocol))
+            priority += 1
 
 
-def _message(priority: int, action: int, address: str, bits: int, protocol: int) -> bytes:
+def _lead_nowhere(kernel: socket.socket, device: str) -> None:
+    """Route our table to a neighbour with this device's own address, which no bridge sends back to it."""
+    index = socket.if_nametoindex(device)
+    own = fcntl.ioctl(kernel.fileno(), _DEVICE_ADDRESS, struct.pack("256s", device.encode()))[18:24]
+    nowhere = socket.inet_aton(_NOWHERE)
+    permanent = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, 0x80, 0, 0)
+    _ask(kernel, _NEW_NEIGHBOUR, permanent + _attribute(1, nowhere) + _attribute(2, own))
+    on_link = struct.pack("=8BI", socket.AF_INET, 0, 0, 0, _NOWHERE_TABLE, 4, 0, 1, 4)
+    _ask(kernel, _NEW_ROUTE, on_link + _attribute(5, nowhere) + _attribute(4, struct.pack("=i", index)))
+
+
+def _rule(priority: int, action: int, address: str, bits: int, protocol: int, device: str = "") -> bytes:
+    table = _NOWHERE_TABLE if device else _MAIN if protocol else 0
     attributes = _attribute(_PRIORITY, struct.pack("=I", priority))
     if bits:
         attributes += _attribute(_DESTINATION, socket.inet_aton(address))
+    if table:
+        attributes += _attribute(_TABLE, struct.pack("=I", table))
+    if device:
+        attributes += _attribute(_DEVICE, device.encode() + b"\0")
     if protocol:
-        attributes += _attribute(_TABLE, struct.pack("=I", _MAIN))
         attributes += _attribute(_PROTOCOL, struct.pack("=B", protocol))
         attributes += _attribute(_PORTS, struct.pack("=HH", 53, 53))
-    body = struct.pack("=8BI", socket.AF_INET, bits, 0, 0, _MAIN if protocol else 0, 0, 0, action, 0) + attributes
-    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWRULE, _REQUEST_CREATE, priority, 0) + body
+    return struct.pack("=8BI", socket.AF_INET, bits, 0, 0, table, 0, 0, action, 0) + attributes
+
+
+def _ask(kernel: socket.socket, kind: int, body: bytes) -> None:
+    kernel.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST_CREATE, 1, 0) + body)
+    code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
+    if code and code != errno.EEXIST:
+        raise OSError(code, f"the network cannot be closed, request {kind}: {os.strerror(code)}")
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
