@@ -55,7 +55,7 @@ def docker() -> BackendFactory:
 
 
 @pytest.fixture(
-    scope="module",
+    scope="class",
     params=[local, bubblewrap, pytest.param(docker, marks=pytest.mark.service)],
     ids=lambda make: make.__name__,
 )

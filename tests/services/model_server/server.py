@@ -22,6 +22,9 @@ from omniagents.testing.scripts import Failure, Script, Step, Turn
 
 __all__ = ["ModelServer"]
 
+# The clients of some frameworks are never closed, and would leave their connections open when a test has ended.
+_CLOSE = {"connection": "close"}
+
 _POLL_SECONDS = 0.01
 _WAIT_SECONDS = 60.0
 
@@ -97,7 +100,7 @@ class ModelServer:
         turn = self._turn(request)
         if isinstance(turn, Failure):
             headers = {} if turn.retry_after is None else {"retry-after": f"{turn.retry_after:g}"}
-            return JSONResponse(wire.error(turn), turn.status, headers)
+            return JSONResponse(wire.error(turn), turn.status, {**headers, **_CLOSE})
         await self._opened(turn.gate)
         return _response(wire, turn, request.body, number)
 
@@ -131,11 +134,11 @@ def _response(wire: ModuleType, turn: Turn, body: Mapping[str, Any], number: int
         events = list(wire.stream(turn, body, number))
         if turn.cut_off:
             return StreamingResponse(_broken("".join(events[: len(events) // 2])), media_type="text/event-stream")
-        return StreamingResponse(iter(events), media_type="text/event-stream")
+        return StreamingResponse(iter(events), headers=_CLOSE, media_type="text/event-stream")
     if turn.cut_off:
         text = json.dumps(wire.whole(turn, body, number))
         return StreamingResponse(_broken(text[: len(text) // 2]), media_type="application/json")
-    return JSONResponse(wire.whole(turn, body, number))
+    return JSONResponse(wire.whole(turn, body, number), headers=_CLOSE)
 
 
 async def _broken(text: str) -> AsyncIterator[str]:

@@ -25,6 +25,8 @@ class AgentFactory(Protocol):
 MakeAgent = Callable[..., Agent]
 
 
+# Said here, where pytest sees it before it runs anything: the factory may have parameters.
+@pytest.mark.usefixtures("backend_factory")
 class AgentTests(BackendTests):
     """Tests that need agents, made by the fixture ``agent_factory``.
 

@@ -1,0 +1,47 @@
+"""``PydanticAIAgent`` with OpenAI's and Anthropic's genuine clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+from tests.frameworks.conftest import Serve
+
+from omniagents.agents.pydantic_ai_agent import PydanticAIAgent
+from omniagents.backends.base import Backend
+from omniagents.backends.local_backend import LocalBackend
+from omniagents.testing import AgentContract, AgentFactory, BackendFactory
+from omniagents.testing.scripts import Script
+
+
+class TestPydanticAIWithOpenAI(AgentContract):
+    """On every backend."""
+
+    @pytest.fixture
+    def agent_factory(self, serve: Serve) -> AgentFactory:
+        def make(backend: Backend, script: Script, **options: Any) -> PydanticAIAgent:
+            provider = OpenAIProvider(base_url=serve(script).openai_url, api_key="unused")
+            return PydanticAIAgent(backend=backend, model=OpenAIChatModel("scripted", provider=provider), **options)
+
+        return make
+
+
+class TestPydanticAIWithAnthropic(AgentContract):
+    """On one backend: the client makes no difference to the others."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend_factory(cls) -> BackendFactory:
+        return LocalBackend
+
+    @pytest.fixture
+    def agent_factory(self, serve: Serve) -> AgentFactory:
+        def make(backend: Backend, script: Script, **options: Any) -> PydanticAIAgent:
+            provider = AnthropicProvider(base_url=serve(script).anthropic_url, api_key="unused")
+            return PydanticAIAgent(backend=backend, model=AnthropicModel("scripted", provider=provider), **options)
+
+        return make
