@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from omniagents_snapshot.directory_store import DirectoryStore
+from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.manager import SnapshotStateManager
 
@@ -27,6 +28,7 @@ class DirectoryStateManager(SnapshotStateManager):
         max_bytes: See ``SnapshotStateManager``.
         max_files: See ``SnapshotStateManager``.
         leave_out: See ``SnapshotStateManager``.
+        encryption: See ``SnapshotStateManager``.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class DirectoryStateManager(SnapshotStateManager):
         max_bytes: int | None = 16 << 30,
         max_files: int | None = 2_000_000,
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
+        encryption: Encryption | None = None,
     ) -> None:
         store = DirectoryStore(_directory() if directory is None else directory)
         super().__init__(
@@ -43,6 +46,7 @@ class DirectoryStateManager(SnapshotStateManager):
             max_bytes=max_bytes,
             max_files=max_files,
             leave_out=leave_out,
+            encryption=encryption,
             # Beside the snapshots, so that whoever removes them removes this.
             cache_directory=store.root / ".cache",
         )

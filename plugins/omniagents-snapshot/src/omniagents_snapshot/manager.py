@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ import platformdirs
 from omniagents._ids import check_project_id
 from omniagents.errors import StateConflictError, StateCorruptError, StateError
 from omniagents.state import Snapshot, StateManager
+from omniagents_snapshot.access import Access
 from omniagents_snapshot.base import Base
 from omniagents_snapshot.checking import Checker, CheckReport
+from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.model import TreeName
 from omniagents_snapshot.repository import HeadState, Repository, project_ids
@@ -46,6 +49,7 @@ class SnapshotStateManager(StateManager):
             by a file ``.omniagentsignore`` at its top.
         cache_directory: Where this machine remembers which files need not be read again; by default
             in the user's cache directory. Losing it costs time only.
+        encryption: The key that new projects are encrypted with, and that encrypted ones are opened with.
     """
 
     def __init__(
@@ -56,10 +60,12 @@ class SnapshotStateManager(StateManager):
         max_files: int | None = 2_000_000,
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
         cache_directory: Path | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self.store = store
         self.leave_out = tuple(leave_out)
         self._quota = Quota(max_bytes, max_files)
+        self._access = Access(encryption)
         directory = cache_directory or platformdirs.user_cache_path("omniagents") / "snapshots"
         self._cache = StatCache(directory, store.identity)
         self._session = secrets.token_hex(16)
@@ -75,7 +81,7 @@ class SnapshotStateManager(StateManager):
             StateQuotaError: It is over a limit of this manager.
         """
         with self._locked(project_id):
-            repository = Repository(self.store, project_id)
+            repository = self._repository(project_id)
             state = repository.read_head()
             if state.head is None:
                 self._remember(Base(repository, state), workspace)
@@ -105,7 +111,7 @@ class SnapshotStateManager(StateManager):
 
         Of a long list of what was left out, an entry here has the first 1,000.
         """
-        return Repository(self.store, check_project_id(project_id)).history()
+        return self._repository(check_project_id(project_id)).history()
 
     def restore(self, project_id: str, snapshot_id: str, workspace: Workspace) -> Snapshot:
         """Make the workspace equal to a snapshot, which becomes the latest only when it is saved again.
@@ -118,7 +124,7 @@ class SnapshotStateManager(StateManager):
             StateCorruptError: Something of it is damaged; names the object.
         """
         with self._locked(project_id):
-            repository = Repository(self.store, project_id)
+            repository = self._repository(project_id)
             _, tree = repository.find(snapshot_id)
             return self._make_equal(repository, _state_to_replace(repository), tree, workspace)
 
@@ -129,7 +135,7 @@ class SnapshotStateManager(StateManager):
         """
         with self._locked(project_id):
             self._bases.pop(project_id, None)
-            Repository(self.store, project_id).delete()
+            self._repository(project_id).delete()
             self._cache.forget(project_id)
 
     def check(self, project_id: str, *, read_data: bool = False) -> CheckReport:
@@ -138,7 +144,21 @@ class SnapshotStateManager(StateManager):
         Args:
             read_data: Read and check every byte of content, too.
         """
-        return Checker(Repository(self.store, check_project_id(project_id))).check(read_data=read_data)
+        return Checker(self._repository(check_project_id(project_id))).check(read_data=read_data)
+
+    def change_key(self, project_id: str, encryption: Encryption) -> None:
+        """Make an encrypted project readable by another key only. Managers with the old key cannot open it any more.
+
+        Only the project's own key is encrypted anew: whoever had it before, and a copy of the store, can
+        still read what they could.
+
+        Raises:
+            StateError: The project is not encrypted, or was changed meanwhile.
+        """
+        with self._locked(project_id):
+            self._repository(project_id).change_key(encryption)
+            self._bases.pop(project_id, None)
+            self._access = replace(self._access, encryption=encryption)
 
     def projects(self) -> list[str]:
         """The ids of every project that was ever saved here, sorted.
@@ -147,6 +167,9 @@ class SnapshotStateManager(StateManager):
             StateCorruptError: A project's format is damaged; names it.
         """
         return sorted(project_ids(self.store))
+
+    def _repository(self, project_id: str) -> Repository:
+        return Repository(self.store, project_id, self._access)
 
     @contextmanager
     def _locked(self, project_id: str) -> Iterator[None]:
@@ -169,7 +192,7 @@ class SnapshotStateManager(StateManager):
 
     def _base_from_store(self, project_id: str) -> Base:
         """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
-        repository = Repository(self.store, project_id)
+        repository = self._repository(project_id)
         base = Base(repository, repository.read_head())
         if base.head is not None:
             base.tree, base.tree_digest = repository.get_tree(base.head.tree), base.head.tree.digest

@@ -9,19 +9,22 @@ from typing import NamedTuple, TypeVar
 from omniagents._ids import encode_project_id
 from omniagents.errors import SnapshotNotFoundError, StateCorruptError, StateError
 from omniagents.state import Snapshot
+from omniagents_snapshot.access import Access
+from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.limits import HEAD_MAX_BYTES, PACK_MAX_BYTES, TREE_MAX_STORED_BYTES
 from omniagents_snapshot.model import Head, Pack, Segment, Tree, TreeName
 from omniagents_snapshot.packing import Packer
 from omniagents_snapshot.ranges import PackRange, ranges_of
 from omniagents_snapshot.sealing import Hasher, Sealer
 from omniagents_snapshot.small_objects import (
-    decode_format,
     decode_head,
     decode_pointer,
     decode_project_id,
     encode_head,
     encode_pointer,
     new_format,
+    open_format,
+    rewrapped_format,
 )
 from omniagents_snapshot.store import ObjectMissingError, Store, StoredObject
 from omniagents_snapshot.stored_tree import Page, StoredTree, check_tree, open_page
@@ -71,8 +74,9 @@ def project_ids(store: Store) -> Iterator[str]:
 class Repository:
     """Reads and writes one project. Knows nothing of workspaces; may be used from many threads."""
 
-    def __init__(self, store: Store, project_id: str) -> None:
+    def __init__(self, store: Store, project_id: str, access: Access | None = None) -> None:
         self.store = store
+        self.access = access or Access()
         self.project_id = project_id
         self.prefix = encode_project_id(project_id)
         self._hasher: Hasher | None = None
@@ -84,20 +88,36 @@ class Repository:
 
         Raises:
             StateCorruptError: Its format is missing or unreadable.
+            StateError: It is encrypted, and the key is missing or another one.
         """
         if self._hasher is None:
-            self._hasher = Hasher(self._checked("format.json", decode_format, _FORMAT_MAX_BYTES))
+            self._hasher, self._sealer = self._checked("format.json", self._open_format, _FORMAT_MAX_BYTES)
         return self._hasher
 
     @property
     def sealer(self) -> Sealer:
-        """How the project's bytes are sealed."""
+        """How the project's bytes are sealed. Raises what ``hasher`` does."""
+        _ = self.hasher
         return self._sealer
 
     def create(self) -> None:
         """Store the format, with a new key, unless the project has one."""
         if self._hasher is None:
-            self.store.put_new(self._name("format.json"), new_format(self.project_id))
+            self.store.put_new(self._name("format.json"), new_format(self.project_id, self.access.encryption))
+
+    def change_key(self, new: Encryption) -> None:
+        """Wrap the project's own key for another key; nothing else is written, and what is stored stays readable.
+
+        Raises:
+            StateError: The project is not encrypted, or was changed meanwhile.
+        """
+        name = self._name("format.json")
+        found, old = self.store.read_versioned(name), self.access.encryption
+        if found is None or old is None:
+            raise StateError(f"project {self.project_id!r} {'does not exist' if old else 'is opened without its key'}")
+        data = self._decoded("format.json", found.data, lambda data: rewrapped_format(data, self.project_id, old, new))
+        if self.store.cas(name, data, found.version) is None:
+            raise StateError(f"the key of project {self.project_id!r} was changed by another process; try again")
 
     def read_head(self) -> HeadState:
         """The latest snapshot.
@@ -120,7 +140,9 @@ class Repository:
 
         A swap whose answer was lost is recognised by its commit id and counts as done.
         """
-        version = self.store.cas(self._name("HEAD"), encode_head(head, self.hasher), expected)
+        version = self.store.cas(
+            self._name("HEAD"), self.sealer.protect(encode_head(head, self.hasher), "HEAD"), expected
+        )
         if version is not None:
             return version
         try:
@@ -132,7 +154,7 @@ class Repository:
     def is_current(self) -> bool:
         """Whether the store still has this project, and not another one of the same name saved after a deletion."""
         try:
-            return Repository(self.store, self.project_id).hasher.key == self.hasher.key
+            return Repository(self.store, self.project_id, self.access).hasher.key == self.hasher.key
         except StateCorruptError:
             return False
 
@@ -233,7 +255,9 @@ class Repository:
 
     def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
         """Add a snapshot to the history."""
-        self.store.put_new(self._pointer_name(snapshot), encode_pointer(snapshot, tree, self.hasher))
+        name = self._pointer_name(snapshot)
+        data = encode_pointer(snapshot, tree, self.hasher)
+        self.store.put_new(name, self.sealer.protect(data, name.removeprefix(f"{self.prefix}/")))
 
     def remove_pointer(self, snapshot: Snapshot) -> None:
         """Take a snapshot out of the history. Idempotent."""
@@ -273,9 +297,12 @@ class Repository:
         Raises:
             StateCorruptError: It is missing or damaged.
         """
-        return self._checked(
-            name.removeprefix(f"{self.prefix}/"), lambda data: decode_pointer(data, self.hasher), HEAD_MAX_BYTES
-        )
+        below = name.removeprefix(f"{self.prefix}/")
+
+        def decode(data: bytes) -> tuple[Snapshot, TreeName]:
+            return decode_pointer(self.sealer.unprotect(data, below), self.hasher)
+
+        return self._checked(below, decode, HEAD_MAX_BYTES)
 
     def get_pack_range(self, digest: str, offset: int, length: int) -> bytes:
         """Part of a pack, whole but unchecked.
@@ -331,7 +358,10 @@ class Repository:
         return f"{self.prefix}/{below}"
 
     def _decode_head(self, data: bytes) -> Head:
-        return decode_head(data, self.hasher)
+        return decode_head(self.sealer.unprotect(data, "HEAD"), self.hasher)
+
+    def _open_format(self, data: bytes) -> tuple[Hasher, Sealer]:
+        return open_format(data, self.project_id, self.access.encryption)
 
     def _open_outline(self, name: TreeName, data: bytes) -> Outline:
         outline = decode_outline(self._matching(name.digest, data), self.sealer)

@@ -12,22 +12,25 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from omniagents.errors import StateError
 from omniagents.records import LeftOut
 from omniagents.state import Snapshot
 from omniagents_snapshot.chunking import CHUNKER
+from omniagents_snapshot.encryption import Encryption, ProjectKeys
 from omniagents_snapshot.limits import LEFT_OUT_IN_POINTER, TREE_MAX_STORED_BYTES
 from omniagents_snapshot.model import Head, TreeName
-from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Hasher
+from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Hasher, Sealer
 from omniagents_snapshot.tree_format import from_microseconds, to_microseconds
 
 __all__ = [
-    "decode_format",
     "decode_head",
     "decode_pointer",
     "decode_project_id",
     "encode_head",
     "encode_pointer",
     "new_format",
+    "open_format",
+    "rewrapped_format",
 ]
 
 _VERSION = 1
@@ -36,49 +39,100 @@ _READABLE: dict[str, Any] = {
     "hash": "blake3-keyed",
     "chunk_id_bytes": CHUNK_ID_BYTES,
     "compression": "zstd",
-    "encryption": None,
 }
+_CIPHER = "aes-256-gcm"
+_WRAPPED = re.compile(r"(?:[0-9a-f]{2}){60}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{32}\Z")
 _T = TypeVar("_T")
 
 
-def new_format(project_id: str) -> bytes:
+def new_format(project_id: str, encryption: Encryption | None = None) -> bytes:
     """A ``format.json`` with a key of its own. The project's id is there for listings: object names do not tell it."""
-    key = secrets.token_bytes(32)
-    return _dump(_READABLE | {"key": key.hex(), "chunker": CHUNKER, "project": project_id}, Hasher(key))
+    return _format(project_id, secrets.token_bytes(32), encryption)
+
+
+def rewrapped_format(data: bytes, project_id: str, old: Encryption, new: Encryption) -> bytes:
+    """The same ``format.json`` for the holder of another key.
+
+    Raises:
+        ValueError: It is damaged, or not encrypted.
+    """
+    fields = _load(_text(data))
+    open_format(data, project_id, old)
+    return _format(project_id, old.unwrap(_wrapped_key(fields), project_id), new)
+
+
+def _format(project_id: str, key: bytes, encryption: Encryption | None) -> bytes:
+    fields = _READABLE | {"chunker": CHUNKER, "project": project_id}
+    if encryption is None:
+        return _dump(fields | {"encryption": None, "key": key.hex()}, Hasher(key))
+    wrapped = encryption.wrap(key, project_id).hex()
+    fields["encryption"] = {"cipher": _CIPHER, "wrapped_key": wrapped}
+    return _dump(fields, Hasher(ProjectKeys(key).hash_key))
 
 
 def decode_project_id(data: bytes) -> str:
-    """Whose ``format.json`` this is.
-
-    Raises:
-        ValueError: It is damaged, or from another version.
-    """
-    decode_format(data)
-    project_id = _load(_text(data)).get("project")
-    if not isinstance(project_id, str):
-        raise ValueError("does not say whose it is")
-    return project_id
-
-
-def decode_format(data: bytes) -> bytes:
-    """The key of a project whose format this engine can read.
+    """Whose ``format.json`` this is; of an encrypted project by its own word, since that needs no key.
 
     Raises:
         ValueError: It is damaged, or from another version.
     """
     fields = _load(_text(data))
+    _check_readable(fields)
+    if fields.get("encryption") is None:
+        _check_digest(data, Hasher(_key(fields)))
+    project_id = fields.get("project")
+    if not isinstance(project_id, str):
+        raise ValueError("does not say whose it is")
+    return project_id
+
+
+def open_format(data: bytes, project_id: str, encryption: Encryption | None) -> tuple[Hasher, Sealer]:
+    """How a project's bytes are hashed and sealed.
+
+    Raises:
+        ValueError: It is damaged, or from another version.
+        StateError: It is encrypted and this key does not open it, or not encrypted although there is a key.
+    """
+    fields = _load(_text(data))
+    _check_readable(fields)
+    if fields.get("encryption") is None:
+        if encryption is not None:
+            raise StateError(
+                f"project {project_id!r} is stored without encryption, and this manager was told to encrypt; "
+                "save it under another id, or leave out encryption="
+            )
+        hasher, sealer = Hasher(_key(fields)), Sealer()
+    elif encryption is None:
+        raise StateError(f"project {project_id!r} is encrypted; give encryption= with the key that it was saved with")
+    else:
+        keys = ProjectKeys(encryption.unwrap(_wrapped_key(fields), project_id))
+        hasher, sealer = Hasher(keys.hash_key), Sealer(keys)
+    _check_digest(data, hasher)
+    return hasher, sealer
+
+
+def _check_readable(fields: Mapping[str, Any]) -> None:
     for name, ours in _READABLE.items():
         if name not in fields or fields[name] != ours:
             raise ValueError(
                 f"has {name} {fields.get(name)!r:.100}, and this version of omniagents-snapshot reads {ours!r}"
             )
+
+
+def _key(fields: Mapping[str, Any]) -> bytes:
     key = fields.get("key")
     if not isinstance(key, str) or not _DIGEST.match(key):
         raise ValueError("has no key")
-    _check_digest(data, Hasher(bytes.fromhex(key)))
     return bytes.fromhex(key)
+
+
+def _wrapped_key(fields: Mapping[str, Any]) -> bytes:
+    encryption = fields.get("encryption")
+    if not isinstance(encryption, dict) or encryption.get("cipher") != _CIPHER:
+        raise ValueError(f"has encryption {encryption!r:.100}, and this version of omniagents-snapshot reads {_CIPHER}")
+    return bytes.fromhex(_matching(encryption.get("wrapped_key"), _WRAPPED))
 
 
 def encode_head(head: Head, hasher: Hasher) -> bytes:
