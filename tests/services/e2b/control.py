@@ -69,7 +69,7 @@ class Control:
     async def _forward(self, request: Request, sandbox: Sandbox) -> Response:
         client = self._clients.get(sandbox.id)
         if client is None:
-            transport = httpx.AsyncHTTPTransport(uds=sandbox.socket, limits=httpx.Limits(max_connections=None))
+            transport = httpx.AsyncHTTPTransport(uds=sandbox.socket, limits=httpx.Limits(max_keepalive_connections=0))
             client = self._clients[sandbox.id] = httpx.AsyncClient(transport=transport, timeout=None)
         headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
         url = httpx.URL("http://envd", path=request.url.path, query=request.url.query.encode() or None)
