@@ -76,27 +76,32 @@ class PydanticAIAgent(Agent):
             raise model_error(error, model) from error
 
     async def _awork(self, task: str, run: Run) -> AgentResult:
-        limits = UsageLimits(request_limit=self.max_steps)
         run.usage = RunUsage()
-        with pydantic_ai.capture_run_messages() as messages, run.active():
-            run.messages = messages
-            try:
-                done = await self.agent.run(
-                    task,
-                    usage=run.usage,
-                    usage_limits=limits,
-                    event_stream_handler=_emitting(run) if run.streamed else None,
-                    infer_name=False,
-                )
-            except UsageLimitExceeded as error:
-                raise run.step_limit() from error
-            except ContentFilterError as error:
-                return run.result(_declined(messages) or str(error), refused=True)
-            except (OmniagentsError, CancelledError):
-                raise  # of the environment, by way of a tool; or ours
-            except Exception as error:
-                raise run.model_error(error, self.model) from error
-            return run.result(done.output, refused=_was_filtered(messages))
+        model: Any = self.agent.model
+        # Entered, a model has a client of this event loop, which is closed with the last run that goes on in it.
+        async with model:
+            with pydantic_ai.capture_run_messages() as messages, run.active():
+                run.messages = messages
+                return await self._answer(task, run, messages)
+
+    async def _answer(self, task: str, run: Run, messages: Sequence[ModelMessage]) -> AgentResult:
+        try:
+            done = await self.agent.run(
+                task,
+                usage=run.usage,
+                usage_limits=UsageLimits(request_limit=self.max_steps),
+                event_stream_handler=_emitting(run) if run.streamed else None,
+                infer_name=False,
+            )
+        except UsageLimitExceeded as error:
+            raise run.step_limit() from error
+        except ContentFilterError as error:
+            return run.result(_declined(messages) or str(error), refused=True)
+        except (OmniagentsError, CancelledError):
+            raise  # of the environment, by way of a tool; or ours
+        except Exception as error:
+            raise run.model_error(error, self.model) from error
+        return run.result(done.output, refused=_was_filtered(messages))
 
 
 def _emitting(run: Run) -> Any:
