@@ -116,7 +116,7 @@ def test_an_unknown_name_gets_the_closest_one_and_the_list() -> None:
 
 def test_a_name_of_another_kind_is_told_as_such() -> None:
     assert message_of(UnknownComponentError, "preset", "local") == (
-        "no preset named 'local'; 'local' is a backend. Installed: generic, python-uv."
+        "no preset named 'local'; 'local' is a backend. Installed: generic, node, python-pip, python-uv."
     )
 
 

@@ -39,4 +39,6 @@ def omniagents_register_presets() -> list[Component]:
     return [
         Component("generic", "omniagents.presets.generic:GenericPreset", "All ten tools, nothing set up."),
         Component("python-uv", "omniagents.presets.python:PythonUVPreset", "A Python project managed with uv."),
+        Component("python-pip", "omniagents.presets.python:PythonPipPreset", "A Python project managed with pip."),
+        Component("node", "omniagents.presets.node:NodePreset", "A Node.js project managed with npm."),
     ]
