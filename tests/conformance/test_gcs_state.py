@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.services import docker_engine
 from tests.services.gcs.emulator import emulator_process
 from tests.services.gcs.fault_server import FaultServer
 from tests.services.gcs.faults import Fault
 
+from omniagents import create_backend
+from omniagents.backends.base import Backend
 from omniagents.testing import StateManagerContract, StateManagerFactory
+from omniagents.testing._trees import contents, described, make_rich_tree
 from omniagents_gcs.state_manager import GCSStateManager
 
 pytestmark = pytest.mark.service
+
+IMAGE = "omniagents-test:python"
 
 
 class TestGCSStateManager(StateManagerContract):
@@ -54,3 +62,59 @@ class TestGCSStateManagerOnAFaultyNetwork(StateManagerContract):
     def state_manager_factory(self, server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> StateManagerFactory:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         return partial(GCSStateManager, "sessions", "prefix")
+
+
+class TestFromOneBackendToAnother:
+    """A tree saved from one sort of environment is the same in every other."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls) -> Iterator[FaultServer]:
+        with FaultServer("sessions") as server:
+            yield server
+
+    @pytest.fixture
+    def make_backend(
+        self, server: FaultServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> Iterator[Callable[[str], Backend]]:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+        made: list[Backend] = []
+
+        def make(name: str) -> Backend:
+            options: dict[str, Any] = {
+                "state_manager": GCSStateManager("sessions"),
+                "checkpoint_interval_seconds": None,
+            }
+            if name == "docker":
+                try:
+                    options |= {"docker_host": docker_engine.start(IMAGE), "image": IMAGE}
+                except RuntimeError as error:
+                    pytest.skip(str(error))
+            made.append(create_backend(name, project_id="from one to another", **options))
+            if name == "bubblewrap" and (problems := made[-1].problems()):
+                pytest.skip(str(problems))
+            return made[-1]
+
+        yield make
+        for backend in made:
+            backend.shutdown(save=False)
+        GCSStateManager("sessions").delete("from one to another")
+
+    @pytest.mark.parametrize(
+        ("saved_in", "restored_in"),
+        [("docker", "bubblewrap"), ("bubblewrap", "local"), ("local", "docker"), ("docker", "local")],
+    )
+    def test_it_comes_back_identical(
+        self, make_backend: Callable[[str], Backend], saved_in: str, restored_in: str
+    ) -> None:
+        with make_backend(saved_in) as first:
+            make_rich_tree(first)
+            expected = described(first.workspace), contents(first.workspace)
+        with make_backend(restored_in) as second:
+            assert (described(second.workspace), contents(second.workspace)) == expected
+            second.workspace.write_bytes("added.txt", b"x")
+        with make_backend(saved_in) as third:
+            assert third.workspace.read_bytes("added.txt") == b"x"
+            third.workspace.remove("added.txt")
+            assert contents(third.workspace) == expected[1]
