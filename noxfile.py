@@ -120,6 +120,18 @@ def tests_lower(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_e2b_live(session: nox.Session) -> None:
+    """The e2b plugin's tests against the real service, on the account of E2B_API_KEY. It charges for sandboxes."""
+    if not os.environ.get("E2B_API_KEY"):
+        session.error("set E2B_API_KEY to a key from https://e2b.dev/dashboard?tab=keys")
+    project = "plugins/omniagents-e2b"
+    install(session, *editable(".[cli]", project), *test_groups(project))
+    debian_packages(session)
+    env = {"OMNIAGENTS_E2B_LIVE": "1"}
+    session.run("pytest", f"{project}/tests", *session.posargs, env=env)
+
+
+@nox.session
 def packaging(session: nox.Session) -> None:
     """Build every distribution and try each in an empty environment."""
     install(session, "--group", "test")

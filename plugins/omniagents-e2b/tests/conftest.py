@@ -20,14 +20,28 @@ from omniagents_e2b.backend import E2BBackend
 IS_LIVE = os.environ.get("OMNIAGENTS_E2B_LIVE") == "1"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With the real service, leave out what looks into the local server or makes it fail."""
+    if IS_LIVE:
+        local = [item for item in items if "server" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=local)
+        items[:] = [item for item in items if item not in local]
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[E2BServer]:
     """The local server; the SDK finds it by its own variables."""
     with E2BServer() as running, pytest.MonkeyPatch.context() as patch:
-        if not IS_LIVE:
-            for name, value in running.variables.items():
-                patch.setenv(name, value)
+        for name, value in running.variables.items():
+            patch.setenv(name, value)
         yield running
+
+
+@pytest.fixture(scope="session")
+def service(request: pytest.FixtureRequest) -> None:
+    """Whatever the SDK talks to."""
+    if not IS_LIVE:
+        request.getfixturevalue("server")
 
 
 @pytest.fixture
@@ -49,7 +63,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def backend_factory(server: E2BServer) -> BackendFactory:
+def backend_factory(service: None) -> BackendFactory:
     return E2BBackend
 
 
@@ -59,7 +73,7 @@ def project_id() -> str:
 
 
 @pytest.fixture
-def new_backend(server: E2BServer, project_id: str) -> Iterator[Callable[..., E2BBackend]]:
+def new_backend(service: None, project_id: str) -> Iterator[Callable[..., E2BBackend]]:
     """Makes backends of the test's project, or another, that are gone when the test ends."""
     made: list[E2BBackend] = []
 
