@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shlex
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -177,27 +177,19 @@ def start_container(engine: Engine, settings: Settings, container: Container) ->
     """
     try:
         unambiguously(lambda: engine.start(container.id), engine)
-        with ThreadPoolExecutor(1, "omniagents-docker-prepare") as beside:
-            # Side by side, the longer one first: what waits, and the guest that it imports, is nothing of the user's.
-            prepared = beside.submit(_prepare, engine, settings, container)
-            return _wait_for_guest(engine, settings, container, prepared)
+        stream = open_waiting(engine, settings, container)
+        try:
+            # Comes up while the container is prepared: it imports the guest and waits, and runs nothing of the user's.
+            # Where it cannot, the preparation cannot either, and says why.
+            with contextlib.suppress(OSError):
+                waiting.load_guest(stream)
+            _prepare(engine, settings, container)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
     except (EngineError, OSError) as error:
         raise _start_error(engine, settings, container, error) from error
-
-
-def _wait_for_guest(engine: Engine, settings: Settings, container: Container, prepared: Future[None]) -> ExecStream:
-    stream = None
-    try:
-        stream = open_waiting(engine, settings, container)
-        waiting.load_guest(stream)
-        prepared.result()
-        return stream
-    except BaseException as error:
-        if stream is not None:
-            stream.close()
-        if isinstance(error, (EngineError, OSError)):
-            prepared.result()  # says better what is wrong
-        raise
 
 
 def open_waiting(engine: Engine, settings: Settings, container: Container) -> ExecStream:
