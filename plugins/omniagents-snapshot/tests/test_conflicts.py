@@ -46,7 +46,8 @@ def test_the_second_writer_is_told_both_snapshots(
     ours = next(found for found in mine.history("alice") if found.id not in (latest.id, common.id))
     assert str(caught.value) == (
         f"another writer saved project 'alice' first: the latest is now {latest.id!r}, not {common.id!r}. "
-        f"This workspace is kept in the history as {ours.id!r}; restore one of the two, then save"
+        f"This workspace is kept in the history as {ours.id!r}. "
+        "Restore one of the two, then save; or save with on_conflict='merge' or 'overwrite'"
     )
     assert ours.parent_id == latest.parent_id == common.id
 

@@ -51,7 +51,7 @@ def test_only_the_changed_file_is_read_and_stored(
     assert (tree.requests, tree.exported) == (["scan", "export"], ["a/two"])
     kinds = [(call, name.split("/")[1]) for call, name in store.calls]
     assert sorted(kinds[:2]) == [("put_new", "packs"), ("put_new", "trees")]  # at the same time
-    assert kinds[2:] == [("put_new", "history"), ("cas", "HEAD")]
+    assert kinds[2:] == [("cas", "HEAD"), ("put_new", "history")]
 
 
 def test_removing_a_file_reads_nothing(saved: SnapshotStateManager, tree: LocalTree) -> None:

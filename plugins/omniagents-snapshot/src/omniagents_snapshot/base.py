@@ -6,14 +6,34 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from omniagents_snapshot.model import Head, Tree
+from omniagents.errors import StateConflictError
+from omniagents.state import Snapshot
+from omniagents_snapshot.model import Head, Tree, TreeName
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.statcache import Signatures
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
 
-__all__ = ["Base"]
+__all__ = ["Aside", "Base"]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Others' work is in ``HEAD`` that the workspace has never seen: a save must bring the two together.
+
+    Attributes:
+        common: The last tree that both come from; None for an empty one, or one that is not kept any more.
+        answer: What a save says whose workspace is still equal to ``Base.tree``: the merged snapshot,
+            or the conflict over again; None for what ``HEAD`` names.
+        on_conflict: What was asked for when a conflict was the answer.
+        ours: The tree's name then.
+    """
+
+    common: Tree | None = None
+    answer: Snapshot | StateConflictError | None = None
+    on_conflict: str = ""
+    ours: TreeName | None = None
 
 
 @dataclass
@@ -27,6 +47,8 @@ class Base:
         tree_digest: Its name.
         signatures: Files of ``tree``, by number, that need not be read as long as they look like this.
         kept_venvs: Virtual environments that nothing could rebuild.
+        aside: What ``HEAD`` has that the workspace has not; None as long as nobody else saved.
+        gone: Packs that ``tree`` refers to and the store may not have any more.
         owner: The workspace it is about; without it nobody needs this any more.
     """
 
@@ -36,6 +58,8 @@ class Base:
     tree_digest: str | None = None
     signatures: Signatures = field(default_factory=Signatures)
     kept_venvs: frozenset[str] = frozenset()
+    aside: Aside | None = None
+    gone: frozenset[str] = frozenset()
     owner: weakref.ref[Workspace] | None = None
 
     @property
@@ -46,3 +70,13 @@ class Base:
     def is_latest(self) -> bool:
         """Whether ``tree`` is the one that ``HEAD`` names."""
         return self.head is not None and self.head.tree.digest == self.tree_digest
+
+    def stands_on(self, state: HeadState, tree: Tree, name: TreeName, signatures: Signatures) -> None:
+        """The workspace was found equal to ``tree``, and that is stored."""
+        self.state = state
+        self.tree, self.tree_digest, self.signatures = tree, name.digest, signatures
+        self.gone = frozenset()
+
+    def description(self) -> dict[TreeName, Snapshot]:
+        """The snapshot that ``HEAD`` names, if it is ``tree``."""
+        return {self.head.tree: self.tree.snapshot} if self.is_latest and self.head and self.tree else {}

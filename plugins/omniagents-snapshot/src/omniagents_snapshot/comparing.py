@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from omniagents_snapshot.aligning import align
 from omniagents_snapshot.model import Entry
 
-__all__ = ["count_changed", "is_changed"]
+__all__ = ["comparable", "count_changed", "is_changed"]
 
 
 def count_changed(before: Iterable[Entry], after: Iterable[Entry]) -> int:
@@ -25,3 +25,8 @@ def is_changed(before: Entry | None, after: Entry | None) -> bool:
     if before.kind == after.kind == "directory":
         return before.mode != after.mode
     return before != after
+
+
+def comparable(entry: Entry) -> Entry:
+    """The entry, without what changes by itself."""
+    return entry._replace(mtime_ns=0) if entry.kind == "directory" else entry

@@ -12,6 +12,8 @@ from omniagents_snapshot.directory_store import DirectoryStore
 from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.manager import SnapshotStateManager
+from omniagents_snapshot.resolving import OnConflict
+from omniagents_snapshot.retention import DEFAULT_RETENTION, Retention
 
 __all__ = ["DirectoryStateManager"]
 
@@ -28,6 +30,8 @@ class DirectoryStateManager(SnapshotStateManager):
         max_bytes: See ``SnapshotStateManager``.
         max_files: See ``SnapshotStateManager``.
         leave_out: See ``SnapshotStateManager``.
+        on_conflict: See ``SnapshotStateManager``.
+        retention: See ``SnapshotStateManager``.
         encryption: See ``SnapshotStateManager``.
     """
 
@@ -38,6 +42,8 @@ class DirectoryStateManager(SnapshotStateManager):
         max_bytes: int | None = 16 << 30,
         max_files: int | None = 2_000_000,
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
+        on_conflict: OnConflict = "error",
+        retention: Retention = DEFAULT_RETENTION,
         encryption: Encryption | None = None,
     ) -> None:
         store = DirectoryStore(_directory() if directory is None else directory)
@@ -46,6 +52,8 @@ class DirectoryStateManager(SnapshotStateManager):
             max_bytes=max_bytes,
             max_files=max_files,
             leave_out=leave_out,
+            on_conflict=on_conflict,
+            retention=retention,
             encryption=encryption,
             # Beside the snapshots, so that whoever removes them removes this.
             cache_directory=store.root / ".cache",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import platformdirs
 
@@ -17,16 +17,20 @@ from omniagents._ids import check_project_id
 from omniagents.errors import StateConflictError, StateCorruptError, StateError
 from omniagents.state import Snapshot, StateManager
 from omniagents_snapshot.access import Access
-from omniagents_snapshot.base import Base
-from omniagents_snapshot.checking import Checker, CheckReport
+from omniagents_snapshot.base import Aside, Base
+from omniagents_snapshot.contents import check_paths
 from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
-from omniagents_snapshot.model import TreeName
-from omniagents_snapshot.repository import HeadState, Repository, project_ids
-from omniagents_snapshot.restoring import apply_plan, make_plan
+from omniagents_snapshot.limits import TREE_MAX_STORED_BYTES
+from omniagents_snapshot.maintenance import Maintenance
+from omniagents_snapshot.model import Tree, TreeName
+from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.resolving import OnConflict, gone_packs, resolve
+from omniagents_snapshot.restoring import apply_plan, has_files_of, is_within, make_plan
+from omniagents_snapshot.retention import DEFAULT_RETENTION, Retention
 from omniagents_snapshot.saving import Lost, Quota, Saver
 from omniagents_snapshot.scanning import scan_workspace
-from omniagents_snapshot.statcache import StatCache
+from omniagents_snapshot.statcache import Signatures, StatCache
 from omniagents_snapshot.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ __all__ = ["SnapshotStateManager"]
 _ATTEMPTS = 5
 
 
-class SnapshotStateManager(StateManager):
+class SnapshotStateManager(Maintenance, StateManager):
     """Incremental, versioned, checked snapshots in a store.
 
     Args:
@@ -49,6 +53,11 @@ class SnapshotStateManager(StateManager):
             by a file ``.omniagentsignore`` at its top.
         cache_directory: Where this machine remembers which files need not be read again; by default
             in the user's cache directory. Losing it costs time only.
+        on_conflict: What a save does when another writer saved first. Ours is kept as a snapshot of its own in any
+            case, and then: ``"error"`` raises ``StateConflictError``; ``"merge"`` takes both sides' changes where
+            no path was changed by both, and raises where one was; ``"overwrite"`` makes ours the latest, on top of
+            theirs. A merge does not touch the workspace: it gets the others' files by the next ``load``.
+        retention: What ``prune`` keeps unless it is told otherwise.
         encryption: The key that new projects are encrypted with, and that encrypted ones are opened with.
     """
 
@@ -60,9 +69,13 @@ class SnapshotStateManager(StateManager):
         max_files: int | None = 2_000_000,
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
         cache_directory: Path | None = None,
+        on_conflict: OnConflict = "error",
+        retention: Retention = DEFAULT_RETENTION,
         encryption: Encryption | None = None,
     ) -> None:
         self.store = store
+        self.on_conflict = _checked(on_conflict)
+        self.retention = retention
         self.leave_out = tuple(leave_out)
         self._quota = Quota(max_bytes, max_files)
         self._access = Access(encryption)
@@ -88,45 +101,60 @@ class SnapshotStateManager(StateManager):
                 return None
             return self._make_equal(repository, state, state.head.tree, workspace)
 
-    def save(self, project_id: str, workspace: Workspace, message: str = "") -> Snapshot:
+    def save(
+        self, project_id: str, workspace: Workspace, message: str = "", *, on_conflict: OnConflict | None = None
+    ) -> Snapshot:
         """Save the workspace as the latest snapshot. With nothing changed, the latest one is returned again.
 
+        Args:
+            on_conflict: Instead of the manager's own; also the way out of a conflict that was raised.
+
         Raises:
-            StateConflictError: Another writer saved since this manager's last load or save. What was to be
+            StateConflictError: Another writer saved since the workspace was last loaded or saved. What was to be
                 saved is in the history all the same.
             StateQuotaError: The workspace is over a limit; nothing was stored.
             StateError: It could not be stored; the previous snapshot is untouched.
         """
         with self._locked(project_id):
-            base = self._bases.get(project_id) or self._base_from_store(project_id)
+            base = self._bases.get(project_id) or self._base_from_store(project_id, workspace)
             self._remember(base, workspace)
             before, signatures = base.tree_digest, base.signatures
-            saved = self._attempt(base, workspace, message)
+            saved = self._attempt(base, workspace, message, _checked(on_conflict or self.on_conflict))
             if (base.tree_digest, base.signatures) != (before, signatures) and base.tree_digest:
                 self._cache.write(project_id, base.tree_digest, base.signatures)
             return saved
 
-    def history(self, project_id: str) -> list[Snapshot]:
-        """Every kept snapshot, newest first, also those that lost a conflict; empty for a project never saved.
-
-        Of a long list of what was left out, an entry here has the first 1,000.
-        """
-        return self._repository(check_project_id(project_id)).history()
-
-    def restore(self, project_id: str, snapshot_id: str, workspace: Workspace) -> Snapshot:
+    def restore(
+        self, project_id: str, snapshot_id: str, workspace: Workspace, *, paths: Sequence[str] | None = None
+    ) -> Snapshot:
         """Make the workspace equal to a snapshot, which becomes the latest only when it is saved again.
 
         That save is a new snapshot on top of the latest. This is also the way out of a conflict,
         and of a damaged ``HEAD``.
 
+        Args:
+            paths: Only these files and directories, with everything below them; the rest of the workspace stays.
+
         Raises:
             SnapshotNotFoundError: The project has no such snapshot.
+            FileNotFoundError: The snapshot has no such path; nothing was done.
             StateCorruptError: Something of it is damaged; names the object.
         """
         with self._locked(project_id):
             repository = self._repository(project_id)
-            _, tree = repository.find(snapshot_id)
-            return self._make_equal(repository, _state_to_replace(repository), tree, workspace)
+            # First: whoever drops the snapshot after this makes our next swap fail.
+            state = _state_to_replace(repository)
+            _, name = repository.find(snapshot_id)
+            if paths is not None:
+                return self._restore_paths(project_id, repository.get_tree(name), workspace, paths)
+            return self._make_equal(repository, state, name, workspace)
+
+    def _restore_paths(self, project_id: str, tree: Tree, workspace: Workspace, paths: Sequence[str]) -> Snapshot:
+        check_paths(tree, paths)
+        base = self._bases.get(project_id) or self._base_from_store(project_id, workspace)
+        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base, is_within(paths))
+        apply_plan(base.repository, workspace, tree, plan)
+        return tree.snapshot
 
     def delete(self, project_id: str) -> None:
         """Forget the project: every snapshot and everything stored for it. Idempotent.
@@ -137,14 +165,6 @@ class SnapshotStateManager(StateManager):
             self._bases.pop(project_id, None)
             self._repository(project_id).delete()
             self._cache.forget(project_id)
-
-    def check(self, project_id: str, *, read_data: bool = False) -> CheckReport:
-        """Look whether every snapshot could be restored: every object is there and every description sound.
-
-        Args:
-            read_data: Read and check every byte of content, too.
-        """
-        return Checker(self._repository(check_project_id(project_id))).check(read_data=read_data)
 
     def change_key(self, project_id: str, encryption: Encryption) -> None:
         """Make an encrypted project readable by another key only. Managers with the old key cannot open it any more.
@@ -159,17 +179,6 @@ class SnapshotStateManager(StateManager):
             self._repository(project_id).change_key(encryption)
             self._bases.pop(project_id, None)
             self._access = replace(self._access, encryption=encryption)
-
-    def projects(self) -> list[str]:
-        """The ids of every project that was ever saved here, sorted.
-
-        Raises:
-            StateCorruptError: A project's format is damaged; names it.
-        """
-        return sorted(project_ids(self.store))
-
-    def _repository(self, project_id: str) -> Repository:
-        return Repository(self.store, project_id, self._access)
 
     @contextmanager
     def _locked(self, project_id: str) -> Iterator[None]:
@@ -190,39 +199,89 @@ class SnapshotStateManager(StateManager):
         base.owner = weakref.ref(workspace, forget)
         self._bases[project_id] = base
 
-    def _base_from_store(self, project_id: str) -> Base:
+    def _base_from_store(self, project_id: str, workspace: Workspace) -> Base:
         """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
         repository = self._repository(project_id)
         base = Base(repository, repository.read_head())
         if base.head is not None:
-            base.tree, base.tree_digest = repository.get_tree(base.head.tree), base.head.tree.digest
-            base.signatures = self._cache.read(project_id, base.tree_digest)
+            digest, signatures = self._cache.last(project_id)
+            if digest not in (None, base.head.tree.digest):
+                self._see_what_was_missed(base, TreeName(str(digest), TREE_MAX_STORED_BYTES), signatures, workspace)
+            if base.tree is None:
+                base.tree, base.tree_digest = repository.get_tree(base.head.tree), base.head.tree.digest
+                base.signatures = signatures if digest == base.tree_digest else Signatures()
         return base
 
-    def _attempt(self, base: Base, workspace: Workspace, message: str) -> Snapshot:
+    def _see_what_was_missed(self, base: Base, name: TreeName, signatures: Signatures, workspace: Workspace) -> None:
+        """Find out whether others saved since the workspace was last equal to a snapshot, by a process that is gone."""
+        try:
+            tree = base.repository.get_tree(name)
+        except StateCorruptError:
+            return  # not kept any more
+        seen = Base(base.repository, base.state, tree, name.digest, signatures)
+        if has_files_of(scan_workspace(workspace, seen, self.leave_out), seen):
+            base.tree, base.tree_digest, base.signatures = tree, name.digest, signatures
+            base.aside = Aside(common=tree)
+
+    def _attempt(self, base: Base, workspace: Workspace, message: str, on_conflict: OnConflict) -> Snapshot:
         for _ in range(_ATTEMPTS):
             saver = Saver(base, workspace, leave_out=self.leave_out, quota=self._quota, session=self._session)
             try:
-                return saver.save(message)
-            except Lost as lost:
-                ours = lost.snapshot
-            if not base.repository.is_current():
-                # Under a key that is gone, it would only spoil the history of whoever saves next.
-                base.repository.remove_pointer(ours)
-                del self._bases[ours.project_id]
-                raise StateConflictError(
-                    f"project {ours.project_id!r} was deleted while this workspace was in use; it was not saved. "
-                    "Saving once more makes a new project of it"
+                saved = saver.save(message)
+                if base.aside is None:
+                    return saved
+                lost = self._answer_again(base, on_conflict)
+                if not isinstance(lost, Lost):
+                    return lost
+            except Lost as error:
+                lost = error
+            now = self._current_head(base)
+            if base.aside is None and base.head is not None and now.head and now.head.tree == base.head.tree:
+                # Only marks were added: the same save on top of them takes the place of the one that failed.
+                base.gone = (
+                    frozenset() if base.is_latest or not base.tree else gone_packs(base.repository, base.tree, now)
                 )
-            now = base.repository.read_head()
-            if base.head is None or now.head is None or now.head.tree != base.head.tree:
-                raise _conflict(base, now, ours)
-            # Only marks were added: the same save on top of them takes the place of the one that failed.
-            base.repository.remove_pointer(ours)
-            base.state = now
+                base.state = now
+                continue
+            merged = resolve(base, lost, now, on_conflict=on_conflict, session=self._session, quota=self._quota)
+            if merged is not None:
+                return merged
         raise StateError(
-            f"project {ours.project_id!r} could not be saved: its HEAD changed {_ATTEMPTS} times meanwhile; save again"
+            f"project {base.repository.project_id!r} could not be saved: its HEAD changed {_ATTEMPTS} times meanwhile; "
+            "save again"
         )
+
+    def _answer_again(self, base: Base, on_conflict: OnConflict) -> Snapshot | Lost:
+        """What a save says of a workspace that is as it was when others' work was found in its way."""
+        assert base.aside is not None
+        assert base.tree is not None
+        answer = base.aside.answer
+        if isinstance(answer, StateConflictError):
+            if on_conflict == base.aside.on_conflict:
+                raise answer
+            assert base.aside.ours is not None
+            return Lost(base.tree, base.aside.ours, base.signatures)
+        if answer is None:
+            assert base.head is not None
+            answer = base.repository.get_outline(base.head.tree).snapshot
+            base.aside = replace(base.aside, answer=answer)
+        return answer
+
+    def _current_head(self, base: Base) -> HeadState:
+        """``HEAD`` as it is now.
+
+        Raises:
+            StateConflictError: The project was deleted.
+        """
+        project_id = base.repository.project_id
+        now = base.repository.read_head() if base.repository.is_current() else HeadState()
+        if now.head is None:
+            del self._bases[project_id]
+            raise StateConflictError(
+                f"project {project_id!r} was deleted while this workspace was in use; it was not saved. "
+                "Saving once more makes a new project of it"
+            )
+        return now
 
     def _make_equal(self, repository: Repository, state: HeadState, name: TreeName, workspace: Workspace) -> Snapshot:
         base = self._bases.pop(repository.project_id, None) or Base(repository, state)
@@ -237,17 +296,14 @@ class SnapshotStateManager(StateManager):
         return tree.snapshot
 
 
+def _checked(on_conflict: OnConflict) -> OnConflict:
+    if on_conflict not in get_args(OnConflict):
+        raise ValueError(f"on_conflict is 'error', 'merge' or 'overwrite', not {on_conflict!r}")
+    return on_conflict
+
+
 def _state_to_replace(repository: Repository) -> HeadState:
     try:
         return repository.read_head()
     except StateCorruptError:
         return HeadState(None, repository.head_version())
-
-
-def _conflict(base: Base, now: HeadState, ours: Snapshot) -> StateConflictError:
-    expected = repr(base.head.snapshot_id) if base.head else "none"
-    latest = repr(now.head.snapshot_id) if now.head else "none"
-    return StateConflictError(
-        f"another writer saved project {ours.project_id!r} first: the latest is now {latest}, not {expected}. "
-        f"This workspace is kept in the history as {ours.id!r}; restore one of the two, then save"
-    )

@@ -39,10 +39,14 @@ _FORMAT_MAX_BYTES = 64 << 10
 
 
 class HeadState(NamedTuple):
-    """``HEAD`` as read, and the version to swap it by; both None before the first save."""
+    """``HEAD`` as read, and the version to swap it by; both None before the first save.
+
+    ``is_recorded``: whether all it names is known to have an entry in the history.
+    """
 
     head: Head | None = None
     version: str | None = None
+    is_recorded: bool = False
 
 
 class CorruptObjectError(StateCorruptError):
@@ -129,6 +133,13 @@ class Repository:
         if found is None:
             return HeadState()
         return HeadState(self._decoded("HEAD", found.data[:HEAD_MAX_BYTES], self._decode_head), found.version)
+
+    def readable_head(self) -> Head | None:
+        """The latest snapshot, for those who can do without: None also if ``HEAD`` is damaged."""
+        try:
+            return self.read_head().head
+        except StateCorruptError:
+            return None
 
     def head_version(self) -> str | None:
         """The version of ``HEAD``, whether it can be read or not."""
@@ -273,8 +284,22 @@ class Repository:
         Raises:
             StateCorruptError: An entry of the history is damaged.
         """
+        return [snapshot for snapshot, _ in self.recorded(self.readable_head())]
+
+    def recorded(self, head: Head | None) -> list[tuple[Snapshot, TreeName]]:
+        """Every snapshot, newest first, with its tree: those of the history, and those only ``HEAD`` knows yet.
+
+        Raises:
+            StateCorruptError: An entry of the history, or a tree without one, is damaged.
+        """
         with ThreadPoolExecutor(_PARALLEL) as executor:
-            return [snapshot for snapshot, _ in executor.map(self.get_pointer, self.pointer_names())]
+            listed = [found for found in executor.map(self._listed_pointer, self.pointer_names()) if found]
+        trees = {tree for _, tree in listed}
+        if head is not None:
+            missing = [tree for tree in dict.fromkeys([head.tree, *head.unrecorded]) if tree not in trees]
+            listed += [(self.get_outline(tree).snapshot, tree) for tree in missing]
+            listed = [found for found in listed if found[0].id not in head.dropped]
+        return sorted(listed, key=lambda found: (found[0].created_at, found[0].id), reverse=True)
 
     def find(self, snapshot_id: str) -> tuple[Snapshot, TreeName]:
         """One snapshot of the history.
@@ -282,10 +307,16 @@ class Repository:
         Raises:
             SnapshotNotFoundError: There is none with this id.
         """
+        head = self.readable_head()
         names = self.pointer_names()
-        for name in names:
-            if name.rpartition("-")[2] == snapshot_id:
-                return self.get_pointer(name)
+        if head is None or snapshot_id not in head.dropped:
+            for name in names:
+                if name.rpartition("-")[2] == snapshot_id:
+                    return self.get_pointer(name)
+            for tree in (head.tree, *head.unrecorded) if head else ():
+                snapshot = self.get_outline(tree).snapshot
+                if snapshot.id == snapshot_id:
+                    return snapshot, tree
         newest = f"the newest is {names[0].rpartition('-')[2]!r}" if names else "nothing was saved yet"
         raise SnapshotNotFoundError(
             f"project {self.project_id!r} has no snapshot {snapshot_id!r}: it has {len(names)}, and {newest}"
@@ -303,6 +334,19 @@ class Repository:
             return decode_pointer(self.sealer.unprotect(data, below), self.hasher)
 
         return self._checked(below, decode, HEAD_MAX_BYTES)
+
+    def _listed_pointer(self, name: str) -> tuple[Snapshot, TreeName] | None:
+        """``get_pointer``; None if it was deleted since it was listed."""
+        try:
+            return self.get_pointer(name)
+        except StateCorruptError as error:
+            if isinstance(error.__cause__, ObjectMissingError):
+                return None
+            raise
+
+    def pack_digests(self) -> set[str]:
+        """The packs that the store has now."""
+        return {found.name.rpartition("/")[2] for found in self.list("packs/")}
 
     def get_pack_range(self, digest: str, offset: int, length: int) -> bytes:
         """Part of a pack, whole but unchecked.

@@ -19,7 +19,7 @@ from omniagents_snapshot.statcache import RACY_NS, Signature, Signatures, signat
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
 
-__all__ = ["Plan", "apply_plan", "everything", "is_within", "make_plan"]
+__all__ = ["Plan", "apply_plan", "everything", "has_files_of", "is_within", "make_plan"]
 
 # A scan lists at most so many left-out paths; with more there may be one below any directory.
 _LEFT_OUT_LISTED = 10_000
@@ -60,6 +60,13 @@ def is_within(paths: Sequence[str]) -> Callable[[str], bool]:
         return bool(path)
 
     return within
+
+
+def has_files_of(scan: Scan, base: Base) -> bool:
+    """Whether any file of the workspace is exactly as it was when it was last equal to ``base``."""
+    before = base.tree.entries if base.tree else ()
+    pairs = align(((entry, row) for row, entry in enumerate(before)), ((info,) for info in scan.entries))
+    return any(old and new and base.signatures.get(old[1]) == signature(new[0]) for old, new in pairs)
 
 
 def make_plan(scan: Scan, tree: Tree, base: Base, within: Callable[[str], bool] = everything) -> Plan:

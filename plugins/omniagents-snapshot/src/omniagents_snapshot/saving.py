@@ -1,7 +1,7 @@
 """One save: scan, read what changed, store it, and only then say so.
 
-The order is what makes a crash harmless: packs and the tree that refers to them, then the entry of the
-history, then the swap of ``HEAD``. Until the last, ``HEAD`` names the snapshot before.
+The order is what makes a crash harmless: packs and the tree that refers to them, then the swap of
+``HEAD``, which makes the snapshot, then its entry in the history.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from omniagents.records import FileInfo, LeftOut, Scan
 from omniagents.state import Snapshot
 from omniagents_snapshot.aligning import align
 from omniagents_snapshot.base import Base
+from omniagents_snapshot.committing import next_head, record, swap
 from omniagents_snapshot.comparing import count_changed, is_changed
-from omniagents_snapshot.model import Entry, Head, Place, Row, Tree, TreeName
+from omniagents_snapshot.model import Entry, Place, Row, Tree, TreeName
 from omniagents_snapshot.packing import Packer
 from omniagents_snapshot.reading import FileReader, ReadFiles, entry_of, kept_mode
 from omniagents_snapshot.repository import HeadState
 from omniagents_snapshot.scanning import scan_workspace
 from omniagents_snapshot.statcache import Signature, Signatures, signature
 from omniagents_snapshot.stored_tree import StoredTree
-from omniagents_snapshot.tree_format import to_microseconds
 from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
 
 if TYPE_CHECKING:
@@ -63,11 +63,17 @@ class Quota:
 
 
 class Lost(Exception):
-    """The swap of ``HEAD`` failed; the work is stored as this snapshot all the same."""
+    """The swap of ``HEAD`` failed, or was not to be tried; the work is stored, and no part of the project yet.
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(snapshot.id)
-        self.snapshot = snapshot
+    Attributes:
+        signatures: Of the files that need not be read again for as long as they look like this.
+    """
+
+    def __init__(self, tree: Tree, name: TreeName, signatures: Signatures) -> None:
+        super().__init__(tree.snapshot.id)
+        self.tree = tree
+        self.name = name
+        self.signatures = signatures
 
 
 class Saver:
@@ -82,7 +88,9 @@ class Saver:
         self._quota = quota
         self._session = session
         self._repository = base.repository
-        self._condemned = frozenset(base.head.condemned if base.head else ())
+        self._condemned = base.gone.union(base.head.condemned if base.head else ())
+        # What the workspace was made equal to is kept, in HEAD or beside it.
+        self._is_kept = base.tree is not None and (base.is_latest or base.aside is not None)
 
     def save(self, message: str) -> Snapshot:
         """The new snapshot, or the latest one if nothing changed.
@@ -95,7 +103,7 @@ class Saver:
         scan = scan_workspace(self._workspace, base, self._leave_out)
         self._check_quota(scan)
         dirty, differs = self._compare(scan)
-        if not dirty and not differs and base.is_latest and base.tree is not None:
+        if not dirty and not differs and self._is_kept and base.tree is not None:
             return base.tree.snapshot
         if base.head is None:
             self._repository.create()
@@ -105,7 +113,7 @@ class Saver:
             try:
                 read = self._read([scan.entries[row].path for row in dirty], packer, scan)
                 new = _Merged(self, scan, dirty, read, packer)
-                if not differs and base.is_latest and base.tree is not None and not new.differs():
+                if not differs and self._is_kept and base.tree is not None and not new.differs():
                     base.signatures = new.signatures
                     return base.tree.snapshot
                 writer = TreeWriter(self._repository, packer, numbers, base.tree, self._condemned)
@@ -125,7 +133,7 @@ class Saver:
         self._quota.check(self._repository.project_id, size, len(scan.entries))
 
     def _usable_places(self) -> Mapping[bytes, Place]:
-        """Chunks that may be referred to without storing them again: those not about to be deleted."""
+        """Chunks that may be referred to without storing them again: those not deleted, nor about to be."""
         if self._base.tree is None:
             return {}
         places = self._base.tree.places
@@ -173,28 +181,19 @@ class Saver:
         return found
 
     def _publish(self, tree: StoredTree, name: TreeName, signatures: Signatures) -> Snapshot:
-        snapshot = tree.snapshot
-        self._repository.put_pointer(snapshot, name)
-        head = self._head(snapshot, name)
-        version = self._repository.swap_head(head, self._base.state.version)
-        if version is None:
-            raise Lost(snapshot)
-        self._base.state = HeadState(head, version)
-        self._base.tree, self._base.tree_digest = tree, name.digest
-        self._base.signatures = signatures
-        return snapshot
+        state = self._swapped(tree.snapshot, name)
+        if state is None:
+            raise Lost(tree, name, signatures)
+        known = {name: tree.snapshot} | self._base.description()
+        self._base.stands_on(state, tree, name, signatures)
+        self._base.state = record(self._repository, state, known)
+        return tree.snapshot
 
-    def _head(self, snapshot: Snapshot, tree: TreeName) -> Head:
-        before = self._base.head
-        return Head(
-            tree=tree,
-            snapshot_id=snapshot.id,
-            parent_id=snapshot.parent_id,
-            commit_id=new_snapshot_id(),
-            session=self._session,
-            time=to_microseconds(snapshot.created_at),
-            condemned=before.condemned if before else (),
-        )
+    def _swapped(self, snapshot: Snapshot, name: TreeName) -> HeadState | None:
+        if self._base.aside is not None:
+            return None  # others' work is in HEAD that this tree lacks
+        head = next_head(self._base.state, snapshot, name, self._session)
+        return swap(self._repository, self._base.state, head)
 
     def _describe(self, new: _Merged, message: str, left_out: tuple[LeftOut, ...]) -> Snapshot:
         parent = self._parent()
@@ -217,6 +216,8 @@ class Saver:
 
     def _parent(self) -> Tree | None:
         base = self._base
+        if base.aside is not None:
+            return base.aside.common
         if base.head is None or base.is_latest:
             return base.tree if base.is_latest else None
         return self._repository.get_tree(base.head.tree)

@@ -112,15 +112,20 @@ class StatCache:
 
     def read(self, project_id: str, tree_digest: str) -> Signatures:
         """What was remembered with this tree; empty if nothing was, or if it is damaged."""
+        remembered, signatures = self.last(project_id)
+        return signatures if remembered == tree_digest else Signatures()
+
+    def last(self, project_id: str) -> tuple[str | None, Signatures]:
+        """The tree that this machine last loaded or saved, and what was remembered with it."""
         try:
             data = self._path(project_id).read_bytes()
             fields = unpack_fields(open_sealed(data, 64 * PAGES_MAX * PAGE_MAX_ENTRIES))
-            return Signatures.unpack(fields) if fields["tree"] == tree_digest else Signatures()
+            return str(fields["tree"]), Signatures.unpack(fields)
         except FileNotFoundError:
-            return Signatures()
+            return None, Signatures()
         except (OSError, ValueError, KeyError, TypeError) as error:
             _log.debug("the stat cache of project %r is unusable: %s", project_id, error)
-            return Signatures()
+            return None, Signatures()
 
     def write(self, project_id: str, tree_digest: str, signatures: Signatures) -> None:
         """Remember; a failure is logged, since the work itself is saved."""

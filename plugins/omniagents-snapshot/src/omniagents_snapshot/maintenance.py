@@ -1,0 +1,133 @@
+"""What can be done with kept snapshots without a workspace: the part of the manager that needs no environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from omniagents._ids import check_project_id, new_snapshot_id
+from omniagents.errors import SnapshotNotFoundError, StateConflictError, StateError
+from omniagents.state import Snapshot
+from omniagents_snapshot.access import Access
+from omniagents_snapshot.checking import Checker, CheckReport
+from omniagents_snapshot.committing import swap
+from omniagents_snapshot.pruning import PruneReport, prune
+from omniagents_snapshot.repository import Repository, project_ids
+from omniagents_snapshot.retention import Retention
+from omniagents_snapshot.store import Store
+
+__all__ = ["Maintenance"]
+
+# A tag is never taken for an id.
+_TAG: Final = re.compile(r"(?!latest\Z)(?![0-9a-f]{32}\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_TAGS_MAX: Final = 1000
+_ATTEMPTS: Final = 5
+
+
+class Maintenance:
+    """Everything here may be called at any time, from anywhere, also while the project is in use."""
+
+    store: Store
+    retention: Retention
+    _access: Access
+    _session: str
+
+    def history(self, project_id: str) -> list[Snapshot]:
+        """Every kept snapshot, newest first, also those that lost a conflict; empty for a project never saved.
+
+        Of a long list of what was left out, an entry here has the first 1,000.
+        """
+        return self._repository(project_id).history()
+
+    def projects(self) -> list[str]:
+        """The ids of every project that was ever saved here, sorted.
+
+        Raises:
+            StateCorruptError: A project's format is damaged; names it.
+        """
+        return sorted(project_ids(self.store))
+
+    def check(self, project_id: str, *, read_data: bool = False) -> CheckReport:
+        """Look whether every snapshot could be restored: every object is there and every description sound.
+
+        Args:
+            read_data: Read and check every byte of content, too.
+        """
+        return Checker(self._repository(project_id)).check(read_data=read_data)
+
+    def prune(self, project_id: str, retention: Retention | None = None, *, dry_run: bool = False) -> PruneReport:
+        """Remove snapshots, and everything stored that no kept snapshot needs.
+
+        Args:
+            retention: Which to keep; by default the manager's own rules.
+            dry_run: Only say what would be removed.
+
+        Raises:
+            StateCorruptError: Something of what is to be kept is damaged; nothing was removed.
+        """
+        return prune(self._repository(project_id), retention or self.retention, self._session, dry_run=dry_run)
+
+    def tags(self, project_id: str) -> dict[str, str]:
+        """Snapshot ids by tag."""
+        head = self._repository(project_id).read_head().head
+        return dict(head.tags) if head else {}
+
+    def tag(self, project_id: str, snapshot_id: str, tag: str) -> None:
+        """Give a snapshot a name, under which it is kept. Idempotent.
+
+        Args:
+            tag: 1 to 100 letters, digits, ``.``, ``_`` and ``-``; not ``latest``, and not like an id.
+
+        Raises:
+            SnapshotNotFoundError: The project has no such snapshot.
+            StateError: The tag names another snapshot; ``untag`` it first.
+        """
+        if not _TAG.match(tag):
+            raise ValueError(
+                f"{tag!r:.150} is no tag: 1 to 100 letters, digits, '.', '_' and '-', not 'latest' and not like an id"
+            )
+        self._change_tags(self._repository(project_id), tag, snapshot_id)
+
+    def untag(self, project_id: str, tag: str) -> None:
+        """Take a tag away; the snapshot stays until a ``prune`` does not keep it any more.
+
+        Raises:
+            SnapshotNotFoundError: The project has no such tag.
+        """
+        self._change_tags(self._repository(project_id), tag, None)
+
+    def _change_tags(self, repository: Repository, tag: str, snapshot_id: str | None) -> None:
+        for _ in range(_ATTEMPTS):
+            state = repository.read_head()
+            tags = dict(state.head.tags) if state.head else {}
+            if snapshot_id is not None:
+                repository.find(snapshot_id)
+                _check_new_tag(repository.project_id, tags, tag, snapshot_id)
+                tags[tag] = snapshot_id
+            elif tags.pop(tag, None) is None:
+                raise SnapshotNotFoundError(
+                    f"project {repository.project_id!r} has no tag {tag!r}; it has: {', '.join(sorted(tags)) or 'none'}"
+                )
+            if state.head is None:
+                raise StateError(
+                    f"HEAD of project {repository.project_id!r}, which keeps the tags, is missing; repair() rebuilds it"
+                )
+            if tags == state.head.tags:
+                return
+            # A swap, so that no prune can drop the snapshot in between.
+            if swap(repository, state, replace(state.head, commit_id=new_snapshot_id(), tags=tags)):
+                return
+        raise StateConflictError(
+            f"HEAD of project {repository.project_id!r} changed {_ATTEMPTS} times meanwhile; tag again"
+        )
+
+    def _repository(self, project_id: str) -> Repository:
+        return Repository(self.store, check_project_id(project_id), self._access)
+
+
+def _check_new_tag(project_id: str, tags: dict[str, str], tag: str, snapshot_id: str) -> None:
+    if tags.get(tag, snapshot_id) != snapshot_id:
+        raise StateError(f"the tag {tag!r} of project {project_id!r} names the snapshot {tags[tag]!r}; untag it first")
+    if tag not in tags and len(tags) >= _TAGS_MAX:
+        raise StateError(f"project {project_id!r} has {_TAGS_MAX:,} tags, as many as it may; untag one first")

@@ -1,0 +1,140 @@
+"""What becomes of work that another writer's was in the way of. Nothing of either is lost, whatever is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from omniagents._ids import new_snapshot_id, utc_now
+from omniagents.errors import StateConflictError, StateCorruptError
+from omniagents.state import Snapshot
+from omniagents_snapshot.base import Aside, Base
+from omniagents_snapshot.committing import next_head, record, swap
+from omniagents_snapshot.comparing import count_changed
+from omniagents_snapshot.merging import Merge, merge
+from omniagents_snapshot.model import Tree
+from omniagents_snapshot.repository import HeadState, Repository
+
+if TYPE_CHECKING:
+    from omniagents_snapshot.saving import Lost, Quota
+
+__all__ = ["OnConflict", "gone_packs", "resolve"]
+
+OnConflict = Literal["error", "merge", "overwrite"]
+_LISTED = 5
+
+
+def gone_packs(repository: Repository, tree: Tree, state: HeadState) -> frozenset[str]:
+    """Packs that a tree refers to and the store has not any more, or soon will not have.
+
+    Whoever then swaps ``state`` knows that the others are still there.
+    """
+    alive = repository.pack_digests().difference(state.head.condemned if state.head else ())
+    return frozenset({place.segment.pack.digest for place in tree.places.values()} - alive)
+
+
+def resolve(
+    base: Base, lost: Lost, now: HeadState, *, on_conflict: OnConflict, session: str, quota: Quota
+) -> Snapshot | None:
+    """Bring the stored work of ``lost`` together with ``now``, which has other work than ``base``.
+
+    Returns:
+        The merged snapshot; None if the save must be tried again: ``base`` is then brought up to date.
+
+    Raises:
+        StateConflictError: The two could not, or were not to be brought together. Ours is a snapshot of its own.
+    """
+    gone = gone_packs(base.repository, lost.tree, now)
+    if gone:
+        base.gone |= gone
+        return None
+    if on_conflict == "overwrite":
+        base.state, base.aside = now, None
+        return None
+    common = _common(base)
+    merged = _merged(base.repository, common, lost.tree, now) if on_conflict == "merge" else None
+    if merged is not None and not merged.conflicts:
+        quota.check(lost.tree.snapshot.project_id, sum(e.size for e in merged.entries), len(merged.entries))
+        return _commit_merged(base, lost, now, merged, session)
+    conflicts = merged.conflicts if merged else ()
+    error = _conflict(base, lost.tree.snapshot, common, now, on_conflict, conflicts)
+    if _keep_aside(base, lost, now, session):
+        base.aside = Aside(common, error, on_conflict, lost.name)
+        raise error
+    return None
+
+
+def _common(base: Base) -> Tree | None:
+    """The tree that both sides come from; None if there was none, or if it is not kept any more."""
+    if base.aside is not None:
+        return base.aside.common
+    if base.head is None or base.is_latest:
+        return base.tree if base.is_latest else None
+    try:
+        return base.repository.get_tree(base.head.tree)
+    except StateCorruptError:
+        return None
+
+
+def _merged(repository: Repository, common: Tree | None, ours: Tree, now: HeadState) -> Merge:
+    assert now.head is not None
+    return merge(common, ours, repository.get_tree(now.head.tree))
+
+
+def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, session: str) -> Snapshot | None:
+    assert now.head is not None
+    ours, theirs = lost.tree.snapshot, base.repository.get_tree(now.head.tree)
+    files = [entry.size for entry in merged.entries if entry.kind == "file"]
+    snapshot = Snapshot(
+        id=new_snapshot_id(),
+        project_id=ours.project_id,
+        parent_id=theirs.snapshot.id,
+        created_at=max(utc_now(), *(one.created_at + timedelta(microseconds=1) for one in (ours, theirs.snapshot))),
+        message=ours.message,
+        files=len(files),
+        bytes=sum(files),
+        changed=count_changed(theirs.entries, merged.entries),
+        left_out=ours.left_out,
+    )
+    name = base.repository.put_tree(Tree(snapshot, merged.entries, merged.places), theirs)
+    head = next_head(now, snapshot, name, session)
+    state = swap(base.repository, now, replace(head, unrecorded=(*head.unrecorded, lost.name)))
+    if state is None:
+        return None
+    base.stands_on(state, lost.tree, lost.name, lost.signatures)
+    base.aside = Aside(common=lost.tree, answer=snapshot)
+    known = {name: snapshot, now.head.tree: theirs.snapshot, lost.name: ours}
+    base.state = record(base.repository, state, known)
+    return snapshot
+
+
+def _keep_aside(base: Base, lost: Lost, now: HeadState, session: str) -> bool:
+    """Make ours a snapshot beside the latest; False if ``HEAD`` changed meanwhile."""
+    assert now.head is not None
+    unrecorded = tuple(dict.fromkeys([*now.head.unrecorded, lost.name]))
+    head = replace(now.head, commit_id=new_snapshot_id(), session=session, unrecorded=unrecorded)
+    state = swap(base.repository, now, head)
+    if state is None:
+        return False
+    base.stands_on(state, lost.tree, lost.name, lost.signatures)
+    base.state = record(base.repository, state, {lost.name: lost.tree.snapshot})
+    return True
+
+
+def _conflict(
+    base: Base, ours: Snapshot, common: Tree | None, now: HeadState, on_conflict: OnConflict, conflicts: tuple[str, ...]
+) -> StateConflictError:
+    assert now.head is not None
+    before = common.snapshot.id if common else base.head.snapshot_id if base.head else None
+    both = ""
+    if conflicts:
+        more = f" and {len(conflicts) - _LISTED:,} more" if len(conflicts) > _LISTED else ""
+        both = f" Both changed {', '.join(map(repr, conflicts[:_LISTED]))}{more}."
+    others = "'overwrite'" if on_conflict == "merge" else "'merge' or 'overwrite'"
+    return StateConflictError(
+        f"another writer saved project {ours.project_id!r} first: the latest is now "
+        f"{now.head.snapshot_id!r}, not {'none' if before is None else repr(before)}. "
+        f"This workspace is kept in the history as {ours.id!r}.{both} "
+        f"Restore one of the two, then save; or save with on_conflict={others}"
+    )
