@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from omniagents.backends.base import Backend, Problem
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError
+from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError, GuestDiedError
 from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
 from omniagents.workspace import Workspace
@@ -42,6 +42,9 @@ _T = TypeVar("_T")
 
 _PAUSED: Final = "paused; call resume()"
 _NOT_FOUND: Final = 404
+
+_MEASURE_SECONDS: Final = 60.0
+_MOST_TIMES_UNMEASURED: Final = 3
 
 # Space that the files of a tree take, in bytes, and their number; st_blocks counts 512 bytes each (stat(2)).
 _MEASURE: Final = """\
@@ -125,6 +128,7 @@ class DockerBackend(Backend):
         self._guard: Guard | None = None
         self._is_paused = False
         self._keeps_volume = False
+        self._times_unmeasured = 0
         #: Why commands were killed last; None if they never were.
         self.last_limit_error: BackendUnavailableError | None = None
 
@@ -167,8 +171,15 @@ class DockerBackend(Backend):
         """
         if self._is_paused or not self.needs_size_checks:
             return
-        used, files = self._measure()
+        measured = self._measure()
+        self._times_unmeasured = 0 if measured is not None else self._times_unmeasured + 1
         most_bytes, most_files = self._checked_limits()
+        if measured is None:
+            if self._times_unmeasured >= _MOST_TIMES_UNMEASURED:
+                self._times_unmeasured = 0
+                self._kill_for("a size that nobody can measure: it leaves no process free, or ends what measures")
+            return
+        used, files = measured
         if most_bytes is not None and used > most_bytes:
             self._kill_for(f"{used} bytes and may have {most_bytes}")
         elif most_files is not None and files > most_files:
@@ -185,10 +196,15 @@ class DockerBackend(Backend):
         _log.warning("%s", reason)
         kill_user(self._engine(), self._running_container().id, self.python, self.hardening.user)
 
-    def _measure(self) -> tuple[int, int]:
-        result = self._uncounted(lambda: self.workspace.run([*self.python, "-I", "-S", "-c", _MEASURE, WORKSPACE]))
-        size, files = (int(number) for number in result.stdout.split() or (0, 0))
-        return size, files
+    def _measure(self) -> tuple[int, int] | None:
+        """Bytes and files of the workspace; None where code in the environment may have kept us from an answer."""
+        argv = [*self.python, "-I", "-S", "-c", _MEASURE, WORKSPACE]
+        try:
+            result = self._uncounted(lambda: self.workspace.run(argv, timeout_seconds=_MEASURE_SECONDS))
+        except (GuestDiedError, OSError):
+            return None
+        words = result.stdout.split()
+        return (int(words[0]), int(words[1])) if result.exit_code == 0 and len(words) == 2 else None
 
     def _uncounted(self, work: Callable[[], _T]) -> _T:
         """Do something that does not make the environment a used one."""

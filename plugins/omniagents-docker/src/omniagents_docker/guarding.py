@@ -57,7 +57,7 @@ class Guard(threading.Thread):
     def _check_size(self, backend: DockerBackend) -> None:
         try:
             backend.check_size()
-        except (BackendError, WorkspaceError) as error:
+        except (BackendError, WorkspaceError, OSError) as error:
             _log.info("%s: the size of its workspace could not be checked: %s", backend, error)
 
     def _seconds_left(self, backend: DockerBackend) -> float | None:

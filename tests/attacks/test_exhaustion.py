@@ -1,0 +1,252 @@
+"""Using everything up: processes, memory, disk, inodes, descriptors. The host and the neighbours stay responsive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omniagents.backends.base import Backend
+from omniagents.errors import BackendUnavailableError, GuestDiedError
+
+_MIB = 1 << 20
+
+
+class Bystander(threading.Thread):
+    """Works beside an attack, over and over: on the host, and as another tenant. Both must get on, all the time."""
+
+    def __init__(self, neighbour: Backend, place: Path) -> None:
+        super().__init__()
+        self._neighbour, self._place = neighbour, place
+        self._is_over = threading.Event()
+        self.rounds = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._is_over.is_set():
+                self._work()
+                self.rounds += 1
+        except Exception as error:
+            self.error = error
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self.join()
+
+    def _work(self) -> None:
+        result = self._neighbour.workspace.run("echo here | tee file", timeout_seconds=20)
+        assert (result.stdout, result.timed_out) == (b"here\n", False)
+        assert self._neighbour.workspace.read_bytes("file") == b"here\n"
+        subprocess.run([sys.executable, "-S", "-c", "bytearray(50_000_000)"], check=True, timeout=20)
+        (self._place / "file").write_bytes(bytes(_MIB))
+
+
+@pytest.fixture
+def bystander(make, tmp_path) -> Iterator[Bystander]:
+    with make("a neighbour") as neighbour:
+        thread = Bystander(neighbour, tmp_path)
+        thread.start()
+        yield thread
+        thread.stop()
+        assert thread.error is None
+        assert thread.rounds >= 1
+
+
+def processes_of(user: int) -> int:
+    """How many processes a user of the host has."""
+    count = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                count += entry.stat().st_uid == user
+            except OSError:
+                continue  # it ended meanwhile
+    return count
+
+
+# The oldest joke: :(){ :|:& };:
+def test_a_fork_bomb_stays_small_and_ends(arena, make, bystander) -> None:
+    with make(limits={"processes": 60}) as backend:
+        bomb = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+        backend.workspace.write_bytes("bomb.py", bomb.encode())
+        try:
+            result = backend.workspace.run([*backend.python, "bomb.py"], timeout_seconds=3)
+            assert result.timed_out
+        except GuestDiedError:
+            pass  # the guest could not even start its help; it was replaced
+        if arena.name == "bubblewrap" and backend.host_user[0] not in (0, os.geteuid()):
+            assert processes_of(backend.host_user[0]) <= 62
+        assert works(backend)
+
+
+# A memory balloon, as private memory.
+def test_a_memory_balloon_bursts(make, bystander) -> None:
+    with make(limits={"memory_bytes": 200 * _MIB}) as backend:
+        assert starved(backend, "x = bytearray(900 << 20); print(len(x))")
+        assert works(backend)
+
+
+# As many processes, each small: the sum counts.
+def test_a_memory_balloon_of_many_processes_bursts(arena, make, bystander) -> None:
+    with make(limits={"memory_bytes": 200 * _MIB}) as backend:
+        if not arena.counts_shared_memory(backend):
+            pytest.skip("a documented limit: without a cgroup, each process is counted for itself")
+        program = (
+            "import os, time\nfor n in range(20):\n    if not os.fork(): x = bytearray(40 << 20); time.sleep(60)\n"
+            "[os.wait() for n in range(20)]\nprint('all lived')"
+        )
+        try:
+            result = backend.workspace.run([*backend.python, "-c", program], timeout_seconds=5)
+            assert b"all lived" not in result.stdout
+        except GuestDiedError:
+            pass  # it was the biggest of the small ones
+        assert works(backend)
+
+
+# As shared memory and in files of /tmp and /dev/shm, which rlimits do not count.
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+def test_file_systems_in_memory_are_bounded(make, place: str) -> None:
+    with make(limits={"tmp_bytes": 32 * _MIB, "shared_memory_bytes": 32 * _MIB}) as backend:
+        result = backend.workspace.run(f"head -c 100M /dev/zero > {place}/balloon; stat -c %s {place}/balloon")
+        assert b"No space left on device" in result.stderr
+        assert int(result.stdout) <= 32 * _MIB
+
+
+# Inodes of file systems in memory are the kernel's memory.
+def test_empty_files_in_memory_are_bounded(arena, make, bystander) -> None:
+    with make(limits={"memory_bytes": 80 * _MIB}) as backend:
+        if not arena.counts_shared_memory(backend):
+            pytest.skip("a documented limit: without a cgroup, files in memory are not counted")
+        program = "for n in range(10_000_000): open(f'/tmp/{n}', 'x').close()\nprint('all made')"
+        assert starved(backend, program, timeout_seconds=60)
+        assert works(backend)
+
+
+# memfd_create: memory that belongs to no file system.
+def test_memory_without_a_name_counts_too(arena, make) -> None:
+    with make(limits={"memory_bytes": 200 * _MIB}) as backend:
+        if not arena.counts_shared_memory(backend):
+            pytest.skip("a documented limit: without a cgroup, shared memory is not counted")
+        program = (
+            "import os\nfd = os.memfd_create('x')\nfor _ in range(900): os.write(fd, bytes(1 << 20))\nprint('done')"
+        )
+        assert starved(backend, program)
+
+
+# Filling the host's disk. Looked at now and then, so it is bounded by what is written in that time.
+def test_filling_the_disk_ends_what_fills_it(arena, make, bystander) -> None:
+    with make(limits={"workspace_bytes": 20 * _MIB}) as backend:
+        filler = "for n in $(seq 1 3000); do head -c 1M /dev/zero > fill$n; sleep 0.02; done"
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.workspace.run(filler, timeout_seconds=60)
+        assert "20" in arena.why_it_was_ended(backend, caught.value)
+        backend.workspace.remove(*[entry.path for entry in backend.workspace.list()])
+        assert works(backend)
+
+
+# Using up the processes first keeps whoever measures from the inside from starting; killing it, from answering.
+@pytest.mark.only("docker")
+@pytest.mark.parametrize(
+    "trick",
+    ["import os, time\nwhile True:\n    try: os.fork() or time.sleep(300)\n    except OSError: time.sleep(300)",
+     "import os\nwhile True:\n    for pid in filter(str.isdigit, os.listdir('/proc')):\n        try:\n"
+     "            if b'scandir' in open(f'/proc/{pid}/cmdline', 'rb').read() and int(pid) != os.getpid():\n"
+     "                os.kill(int(pid), 9)\n        except OSError: pass"],
+    ids=["no process is left", "it is killed"],
+)  # fmt: skip
+def test_a_workspace_that_cannot_be_measured_is_ended_too(arena, make, trick: str) -> None:
+    with make(limits={"processes": 60}) as backend:
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.workspace.run([*backend.python, "-c", trick], timeout_seconds=60)
+        assert "a size that nobody can measure" in arena.why_it_was_ended(backend, caught.value)
+        assert works(backend)
+
+
+# One file with a hole is large and takes nothing; one that is filled must not be larger than the workspace.
+def test_no_file_grows_without_end(make) -> None:
+    with make(limits={"workspace_bytes": 20 * _MIB}) as backend:
+        try:
+            result = backend.workspace.run("head -c 2000M /dev/zero > big; stat -c %b big", timeout_seconds=60)
+            assert int(result.stdout) * 512 < 1000 * _MIB
+        except BackendUnavailableError:
+            assert backend.workspace.stat("big").size < 1000 * _MIB
+
+
+# Using up the disk's inodes with empty files.
+def test_filling_the_disk_with_empty_files_ends_what_does_it(arena, make, bystander) -> None:
+    with make(limits={"workspace_files": 500}) as backend:
+        program = "import time\nfor n in range(100000):\n    open('f%d' % n, 'w').close(); time.sleep(0.001)"
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.workspace.run([*backend.python, "-c", program], timeout_seconds=60)
+        assert "files and may" in arena.why_it_was_ended(backend, caught.value)
+        backend.workspace.remove(*[entry.path for entry in backend.workspace.list()])
+        assert works(backend)
+
+
+# Descriptors are a resource of the whole machine (fs.file-max).
+def test_descriptors_run_out_for_the_process_alone(make, attack, bystander) -> None:
+    with make(limits={"open_files": 256}) as backend:
+        told = attack(
+            backend,
+            """
+opened = []
+try:
+    while True:
+        opened.append(os.open("/dev/null", os.O_RDONLY))
+except OSError as error:
+    answer = errno.errorcode[error.errno]
+for fd in opened:
+    os.close(fd)
+import resource
+def raise_it():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+try:
+    raise_it()
+    raised = "worked"
+except (ValueError, OSError):
+    raised = "refused"
+tell([answer, len(opened) < 256, raised])
+""",
+        )
+        assert told == ["EMFILE", True, "refused"]
+
+
+# Processor time, where a cgroup can be had: two busy loops get one fifth of a processor.
+def test_a_busy_loop_gets_its_share(make) -> None:
+    with make(limits={"cpus": 0.2}) as backend:
+        program = (
+            "import os, time\nchild = os.fork()\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass\n"
+            "if not child: os._exit(0)\nos.wait()\nprint(sum(os.times()[:4]))"
+        )
+        assert float(backend.workspace.run([*backend.python, "-c", program]).stdout) < 1.5
+
+
+# Output without end fills the host's memory, if the host keeps it.
+def test_output_without_end_is_kept_in_bounds(make, bystander) -> None:
+    with make() as backend:
+        result = backend.workspace.run("yes | head -c 500M", timeout_seconds=60)
+        assert result.truncated
+        assert len(result.stdout) <= 64 * _MIB
+
+
+def works(backend: Backend) -> bool:
+    """The environment gets on, though what an attack left may take a first call with it."""
+    try:
+        return backend.workspace.run("echo back").stdout == b"back\n"
+    except GuestDiedError:
+        return backend.workspace.run("echo back").stdout == b"back\n"
+
+
+def starved(backend: Backend, program: str, **options: float) -> bool:
+    """Whether the program, or the guest with it, was killed for want of memory before it printed anything."""
+    try:
+        result = backend.workspace.run([*backend.python, "-c", program], **options)
+    except GuestDiedError:
+        return True
+    return result.stdout == b"" and result.exit_code != 0 and not result.timed_out
