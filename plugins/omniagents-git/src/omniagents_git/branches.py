@@ -86,6 +86,15 @@ class Branches:
         for ref in (self.latest, self.previous):
             if ref in remote and len(ids) < keep:
                 ids += cache.first_parents(ref, keep - len(ids))
-        ids += [commit for ref, commit in remote.items() if ref.startswith(self.sides)]
-        commits = read_commits(cache.git, self.project_id, dict.fromkeys(ids))
-        return sorted(commits, key=lambda commit: commit.snapshot.created_at, reverse=True)
+        sides = [commit for ref, commit in remote.items() if ref.startswith(self.sides) and commit not in ids]
+        commits = read_commits(cache.git, self.project_id, [*ids, *sides])
+        return _with_sides(commits[: len(ids)], commits[len(ids) :])
+
+
+def _with_sides(chain: list[Commit], sides: list[Commit]) -> list[Commit]:
+    """The chain in its own order, whatever clocks said, and each of the others before the first that is older."""
+    found = list(chain)
+    for side in sides:
+        older = (place for place, one in enumerate(found) if one.snapshot.created_at <= side.snapshot.created_at)
+        found.insert(next(older, len(found)), side)
+    return found

@@ -92,10 +92,10 @@ class GitCache:
             self._directory.rename(gone)
         except FileNotFoundError:
             return
-        except NotADirectoryError:
-            self._directory.unlink()
-            return
-        shutil.rmtree(gone, ignore_errors=True)
+        if gone.is_dir() and not gone.is_symlink():
+            shutil.rmtree(gone, ignore_errors=True)
+        else:
+            gone.unlink()
 
     def has(self, commit: str) -> bool:
         """Whether a commit and its tree are here."""

@@ -35,6 +35,11 @@ _AWAY = (
     "Network is unreachable", "No route to host", "Recv failure", "transfer closed", "Error in the HTTP2",
     "Operation timed out", "unable to access",
 )  # fmt: skip
+# Said of what is on this machine; when a push breaks off over it, git says that the remote hung up, too.
+_DAMAGED = (
+    "corrupt", "bad object", "unable to read", "missing blob", "missing tree", "non-monotonic", "packfile",
+    "pack-objects died", "bad index", "index file", ".lock'", "not a git repository: '",
+)  # fmt: skip
 
 
 class GitFailure(Exception):
@@ -58,6 +63,8 @@ class GitFailure(Exception):
     @property
     def is_about_the_remote(self) -> bool:
         """Whether another copy on this machine would fail alike."""
+        if self.mentions(_DAMAGED):
+            return False
         return self.mentions(("[remote rejected]", *_REFUSED, *_NOBODY_ASKED, *_TOO_LARGE, *_AWAY)) or (
             "Host key verification failed" in self.said or "Could not read from remote" in self.said
         )

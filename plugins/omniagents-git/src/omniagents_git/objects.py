@@ -110,6 +110,7 @@ class Listing:
 class _Found:
     """What a tree lists: by path of the workspace, except ``sidecar``."""
 
+    paths: set[str] = field(default_factory=set)
     directories: set[str] = field(default_factory=set)
     files: dict[str, tuple[bool, int, tuple[bytes, ...]]] = field(default_factory=dict)
     links: dict[str, bytes] = field(default_factory=dict)
@@ -174,7 +175,12 @@ def _take(row: bytes, found: _Found) -> None:
         found.bytes += int(size)
         return
     path, is_parts = from_git(raw)
-    if kind == b"tree" and is_parts:
+    if path in found.paths:
+        raise ValueError(f"the path {path!r:.200} comes twice")
+    found.paths.add(path)
+    if is_parts and kind != b"tree":
+        raise ValueError(f"the name {raw!r:.200} is one of a directory of parts, and no directory")
+    if is_parts:
         found.parts.setdefault(path, [])
     elif kind == b"tree":
         found.directories.add(path)
@@ -217,7 +223,7 @@ def _read_small(git: Git, found: _Found, quota: Quota) -> tuple[dict[str, str], 
 
 def _entries(found: _Found, targets: dict[str, str], kept: dict[str, Kept], commit: Commit) -> tuple[Entry, ...]:
     """Everything there is, the sidecar's word where it has one; a branch changed by hand may have less, or too much."""
-    time_ns = int(commit.snapshot.created_at.timestamp()) * 1_000_000_000
+    time_ns = min(int(commit.snapshot.created_at.timestamp()) * 1_000_000_000, (1 << 63) - 1)
     entries: list[Entry] = []
 
     def add(path: str, kind: EntryKind, default: int, key: str, **rest: object) -> None:

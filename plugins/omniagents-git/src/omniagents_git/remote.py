@@ -15,7 +15,7 @@ __all__ = ["REMOTE_VARIABLE", "Remote", "parse_remote"]
 REMOTE_VARIABLE = "OMNIAGENTS_GIT_REMOTE"
 
 _SCHEMES = ("https", "http", "ssh", "file")
-_SCP = re.compile(r"(?P<host>[^/:\s]+):(?!//)\S")
+_SCP = re.compile(r"(?P<host>[^/:\s]+):(?!//|:)\S")
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 
 
