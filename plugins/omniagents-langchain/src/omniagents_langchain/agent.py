@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
 from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent
+from omniagents.agents.keys import credentials_hint
 from omniagents.agents.records import AgentResult
 from omniagents.agents.run import Run, model_error
 from omniagents_langchain.middleware import RunCallbacks, RunMiddleware
@@ -99,9 +100,9 @@ def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
         return model
     try:
         return init_chat_model(model)
-    except ImportError:
-        raise
     except Exception as error:
+        if not credentials_hint(error, model):
+            raise
         raise model_error(error, model) from error
 
 
