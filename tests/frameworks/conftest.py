@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from tests.frameworks.serving import homes, local_backend, serve
+from tests.frameworks.serving import Serve, homes, local_backend, serve
 from tests.services import docker_engine
 
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.testing import BackendFactory
 
-__all__ = ["backend_factory", "homes", "local_backend", "serve"]
+__all__ = ["Serve", "backend_factory", "homes", "local_backend", "serve"]
 
 _IMAGE = "omniagents-test:python"
 
