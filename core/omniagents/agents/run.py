@@ -199,7 +199,7 @@ def _parsed(text: str) -> Mapping[str, Any] | str:
     try:
         # Nothing at all is what some models send to tools that need no argument.
         parsed = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         return str(error)
     return parsed if isinstance(parsed, dict) else "no object"
 

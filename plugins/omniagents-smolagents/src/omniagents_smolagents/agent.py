@@ -46,6 +46,9 @@ class SmolagentsAgent(Agent):
         code: Have a ``CodeAgent``, whose Python runs inside the backend and can call the tools.
         code_timeout_seconds: For the code of one step.
 
+    Attributes:
+        smolagents_model: The model, as an object of smolagents.
+
     Raises:
         ModelError: There is no such model, or no key for it.
     """
@@ -63,7 +66,7 @@ class SmolagentsAgent(Agent):
         code_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(backend, model, preset=preset, tools=tools, system_prompt=system_prompt, max_steps=max_steps)
-        self._model = _model(model) if isinstance(model, str) else model
+        self.smolagents_model = _model(model) if isinstance(model, str) else model
         self._runs_code = code
         self._code_timeout_seconds = code_timeout_seconds
 
@@ -92,13 +95,13 @@ class SmolagentsAgent(Agent):
 
     def _agent(self, run: Run, executor: BackendPythonExecutor) -> Any:
         """The framework's agent for one run; a run has a memory of its own."""
-        images = not getattr(self._model, "flatten_messages_as_text", False)
+        images = not getattr(self.smolagents_model, "flatten_messages_as_text", False)
         options: dict[str, Any] = {
             "tools": [BackendTool(tool, images=images) for tool in self.tools],
-            "model": self._model,
+            "model": self.smolagents_model,
             "instructions": self.system_prompt or None,
             "max_steps": self.max_steps,
-            "stream_outputs": run.streamed and hasattr(self._model, "generate_stream"),
+            "stream_outputs": run.streamed and hasattr(self.smolagents_model, "generate_stream"),
             "step_callbacks": [_after_step(run)],
             "logger": AgentLogger(level=LogLevel.OFF, console=Console(quiet=True)),
         }
