@@ -41,6 +41,7 @@ def new_manager(store: WatchedStore, tmp_path: Path) -> Callable[..., SnapshotSt
 
     def make(**options: object) -> SnapshotStateManager:
         options.setdefault("cache_directory", tmp_path / "cache")
+        options.setdefault("cache_bytes", 0)
         return SnapshotStateManager(store, **options)  # type: ignore[arg-type]
 
     return make

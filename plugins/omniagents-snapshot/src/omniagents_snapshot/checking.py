@@ -93,7 +93,7 @@ class Checker:
     """Checks one project. Reads only."""
 
     def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+        self._repository = repository.uncached()
         self._problems: list[Problem] = []
         self._uses: dict[str, _Use] = {}
         self._trees: set[TreeName] = set()

@@ -57,6 +57,7 @@ class DirectoryStateManager(SnapshotStateManager):
             encryption=encryption,
             # Beside the snapshots, so that whoever removes them removes this.
             cache_directory=store.root / ".cache",
+            cache_bytes=0,  # it would be the same disk
         )
 
     def __repr__(self) -> str:

@@ -24,6 +24,7 @@ from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.limits import TREE_MAX_STORED_BYTES
 from omniagents_snapshot.maintenance import Maintenance
 from omniagents_snapshot.model import Tree, TreeName
+from omniagents_snapshot.pack_cache import PackCache
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.resolving import OnConflict, gone_packs, resolve
 from omniagents_snapshot.restoring import apply_plan, has_files_of, is_within, make_plan
@@ -53,6 +54,8 @@ class SnapshotStateManager(Maintenance, StateManager):
             by a file ``.omniagentsignore`` at its top.
         cache_directory: Where this machine remembers which files need not be read again; by default
             in the user's cache directory. Losing it costs time only.
+        cache_bytes: How much of what is stored may also be kept there, so that a restore makes nearly no
+            request; for all projects together, the longest unused goes first. 0 for none.
         on_conflict: What a save does when another writer saved first. Ours is kept as a snapshot of its own in any
             case, and then: ``"error"`` raises ``StateConflictError``; ``"merge"`` takes both sides' changes where
             no path was changed by both, and raises where one was; ``"overwrite"`` makes ours the latest, on top of
@@ -69,6 +72,7 @@ class SnapshotStateManager(Maintenance, StateManager):
         max_files: int | None = 2_000_000,
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
         cache_directory: Path | None = None,
+        cache_bytes: int = 4 << 30,
         on_conflict: OnConflict = "error",
         retention: Retention = DEFAULT_RETENTION,
         encryption: Encryption | None = None,
@@ -78,8 +82,9 @@ class SnapshotStateManager(Maintenance, StateManager):
         self.retention = retention
         self.leave_out = tuple(leave_out)
         self._quota = Quota(max_bytes, max_files)
-        self._access = Access(encryption)
         directory = cache_directory or platformdirs.user_cache_path("omniagents") / "snapshots"
+        cache = PackCache(directory / "packs", max_bytes=cache_bytes) if cache_bytes else None
+        self._access = Access(encryption, cache)
         self._cache = StatCache(directory, store.identity)
         self._session = secrets.token_hex(16)
         self._bases: dict[str, Base] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from omniagents._ids import encode_project_id
@@ -85,6 +86,12 @@ class Repository:
         self.prefix = encode_project_id(project_id)
         self._hasher: Hasher | None = None
         self._sealer = Sealer()
+        cache = self.access.cache
+        self._cache = cache.project(store.identity, self.prefix) if cache else None
+
+    def uncached(self) -> Repository:
+        """The same project, seen as the store has it."""
+        return Repository(self.store, self.project_id, replace(self.access, cache=None))
 
     @property
     def hasher(self) -> Hasher:
@@ -172,6 +179,7 @@ class Repository:
     def put_pack(self, pack: Pack, data: bytes) -> None:
         """Store a pack."""
         self.store.put_new(self.pack_name(pack.digest), data)
+        self._keep(pack.digest, 0, data)
 
     def put_tree(self, tree: Tree, before: Tree | None = None) -> TreeName:
         """Store a tree whose content is stored, with the pages of its own that are not.
@@ -208,6 +216,7 @@ class Repository:
             raise self.unsavable(error) from error
         name = TreeName(self.hasher.digest(data), len(data))
         self.store.put_new(self._name(f"trees/{name.digest}"), data)
+        self._keep(name.digest, 0, data)
         return name
 
     def unsavable(self, error: ValueError) -> StateError:
@@ -228,7 +237,16 @@ class Repository:
         Raises:
             StateCorruptError: It is missing or damaged.
         """
-        return self._checked(f"trees/{name.digest}", lambda data: self._open_outline(name, data), name.size)
+        kept = self._kept(name.digest, 0, name.size)
+        if kept is not None:
+            return self._decoded(f"trees/{name.digest}", kept, lambda data: self._open_outline(name, data))
+
+        def decode(data: bytes) -> Outline:
+            outline = self._open_outline(name, data)
+            self._keep(name.digest, 0, data)
+            return outline
+
+        return self._checked(f"trees/{name.digest}", decode, name.size)
 
     def open_tree(self, name: TreeName, outline: Outline) -> StoredTree:
         """The tree with this outline.
@@ -355,13 +373,24 @@ class Repository:
             StateCorruptError: The pack is missing or too short.
         """
         name = self.pack_name(digest)
+        kept = self._kept(digest, offset, length)
+        if kept is not None:
+            return kept
         try:
             data = self.store.get(name, (offset, length))
         except ObjectMissingError as error:
             raise self.corrupt(name, "is missing", error) from error
         if len(data) != length:
             raise self.corrupt(name, f"ends before byte {offset + length}")
+        self._keep(digest, offset, data)
         return data
+
+    def _kept(self, digest: str, offset: int, length: int) -> bytes | None:
+        return self._cache.get(self.hasher, digest, offset, length) if self._cache else None
+
+    def _keep(self, digest: str, offset: int, data: bytes) -> None:
+        if self._cache:
+            self._cache.put(self.hasher, digest, offset, data)
 
     def get_pack(self, digest: str) -> bytes:
         """A whole pack whose content matches its name.
@@ -381,6 +410,8 @@ class Repository:
 
     def delete(self) -> None:
         """Remove everything, the latest first: half done, it reads as a project never saved. Idempotent."""
+        if self._cache:
+            self._cache.forget()
         self.store.delete(self._name("HEAD"))
         for below in ("history/", "trees/", "packs/", ""):
             with ThreadPoolExecutor(_PARALLEL) as executor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,17 +42,17 @@ class Planter:
         head = replace(state.head, tree=name, commit_id="planted")
         assert self._repository.swap_head(head, state.version) is not None
 
-    def plant_outline(self, changes: Mapping[str, Any]) -> None:
+    def plant_outline(self, changes: dict[str, Any]) -> None:
         """With some columns replaced."""
         self.plant(seal(pack_fields(self.outline | changes)))
 
-    def plant_page(self, changes: Mapping[str, Any], outline: Mapping[str, Any] | None = None) -> None:
+    def plant_page(self, changes: dict[str, Any], outline: dict[str, Any] | None = None) -> None:
         """As the only page, with some columns replaced; entries are counted by ``kinds``."""
         fields = self.page | changes
         count = len(fields["kinds"] or b"x" * 5)
         self.plant_page_bytes(pack_fields(fields), {"page_entries": pack_ints("I", [count])} | (outline or {}))
 
-    def plant_page_bytes(self, raw: bytes, outline: Mapping[str, Any], sealed: bytes | None = None) -> None:
+    def plant_page_bytes(self, raw: bytes, outline: dict[str, Any], sealed: bytes | None = None) -> None:
         """As the only page's content, or in place of what it is sealed as."""
         hasher = self._repository.hasher
         chunk, stored = hasher.chunk_id(raw), seal(raw) if sealed is None else sealed
