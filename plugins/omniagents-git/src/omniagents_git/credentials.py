@@ -5,6 +5,7 @@ A token is never in an argument, a URL, an environment variable of a process tha
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 from omniagents.errors import StateAccessError, StateConfigurationError
 from omniagents_git.remote import Remote
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["SECRET_VARIABLES", "TOKEN_VARIABLE", "Credentials", "Secret", "channel"]
 
@@ -138,8 +141,10 @@ def _ask_gh(host: str, environment: Mapping[str, str]) -> Secret | None:
             check=False,
             start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # whatever keeps gh from answering, there may be another way in
+    except (OSError, subprocess.TimeoutExpired) as error:
+        # There may be another way in.
+        _log.warning("gh, asked for credentials for %s, does not answer: %s", host, error)
+        return None
     fields = dict(line.partition("=")[::2] for line in asked.stdout.decode("utf-8", "replace").splitlines())
     if asked.returncode or not fields.get("password"):
         return None
