@@ -15,8 +15,11 @@ _KEYS: Final = {
     "HF_TOKEN": ("huggingface", "hugging face", "hf_token"),
 }
 
-# How the clients say that there is no key, or not the right one.
-_SIGNS: Final = ("api key", "api_key", "apikey", "authentication", "unauthorized", "hf_token")
+# How the clients say that there is no key, or not the right one. The last is how h11 says that a header is "Bearer "
+# and nothing, which a client reports as a connection error.
+_SIGNS: Final = (
+    "api key", "api_key", "apikey", "authentication", "unauthorized", "hf_token", "illegal header value b'bearer '",
+)  # fmt: skip
 _REFUSED: Final = (401, 403)
 
 

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from tests.frameworks.samples import PNG, pdf
 from tests.frameworks.serving import Serve
-from tests.services.model_server import Call, Failure, ModelServer, Turn
+from tests.services.model_server import Call, ModelServer, Turn
 
 import omniagents
 from omniagents.backends.base import Backend
@@ -50,12 +50,11 @@ def test_a_model_may_be_a_name(local_backend: Backend, serve: Serve, monkeypatch
 def test_a_missing_key_is_the_framework_s_error_and_our_hint(
     local_backend: Backend, serve: Serve, monkeypatch: pytest.MonkeyPatch, model: str, variable: str
 ) -> None:
-    # One client refuses to be made without a key, the other asks without one and is refused.
-    refusing = serve(lambda request: Failure(401, message="x-api-key header is required"))
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", refusing.anthropic_url)
+    # One client refuses to be made without a key, the other cannot send a header without one.
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", serve([]).anthropic_url)
     with pytest.raises(ModelError) as raised:
         LangChainAgent(backend=local_backend, model=model).run("?")
-    said, _, hint = str(raised.value).rpartition("\n")
+    said, _, hint = str(raised.value).partition("\n")
     assert said.startswith("the model failed: ")
     assert str(raised.value.__cause__) in said
     assert hint == (
