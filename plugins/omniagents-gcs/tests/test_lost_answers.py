@@ -90,7 +90,7 @@ def test_a_removal_whose_answer_was_lost_is_one(store: GCSStore, server: FaultSe
 def test_a_copy_whose_answer_was_lost_is_one(store: GCSStore, server: FaultServer) -> None:
     store.put_new("p/x", b"content")
     server.faults.add(Fault("lost", ("copy",)))
-    assert store.copy("p/x", "q/x")
+    assert store.copy_new("p/x", "q/x")
 
 
 def test_a_write_without_any_answer_says_that_nobody_knows(make_store: MakeStore, server: FaultServer) -> None:

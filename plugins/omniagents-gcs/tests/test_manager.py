@@ -119,3 +119,8 @@ class TestSessions:
             monkeypatch.setenv(name, "/secret/place")
         with backend:
             assert b"secret" not in backend.workspace.run("env").stdout
+
+
+def test_options_of_the_engine_are_passed_on() -> None:
+    manager = GCSStateManager("sessions", on_conflict="merge", leave_out=["*.log"])
+    assert (manager.on_conflict, manager.leave_out) == ("merge", ("*.log",))

@@ -25,7 +25,7 @@ CALLS: dict[str, Callable[[GCSStore], object]] = {
     "list": lambda store: list(store.list("p/")),
     "put_new": lambda store: store.put_new("p/new", b"new"),
     "cas": lambda store: store.cas("p/HEAD", b"new", None),
-    "copy": lambda store: store.copy("p/x", "p/copy"),
+    "copy": lambda store: store.copy_new("p/x", "p/copy"),
     "delete": lambda store: store.delete("p/x"),
 }
 

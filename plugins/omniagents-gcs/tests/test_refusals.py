@@ -40,7 +40,7 @@ FORBIDDEN: dict[str, tuple[Callable[[GCSStore], object], str, str]] = {
     "cas, new": (lambda store: store.cas("p/x", b"", None), "replace 'p/x'", "create"),
     "cas": (lambda store: store.cas("p/x", b"", "5"), "replace 'p/x'", "create and storage.objects.delete"),
     "delete": (lambda store: store.delete("p/x"), "delete 'p/x'", "delete"),
-    "copy": (lambda store: store.copy("p/x", "p/y"), "copy 'p/x'", "get and storage.objects.create"),
+    "copy": (lambda store: store.copy_new("p/x", "p/y"), "copy 'p/x'", "get and storage.objects.create"),
 }
 
 
@@ -100,7 +100,7 @@ def test_credentials_that_are_not_accepted(store: GCSStore, server: FaultServer)
         lambda store: store.cas("p/x", b"", None),
         lambda store: store.cas("p/x", b"", "5"),
         lambda store: store.delete("p/x"),
-        lambda store: store.copy("p/x", "p/y"),
+        lambda store: store.copy_new("p/x", "p/y"),
     ],
     ids=["get", "read_versioned", "head", "list", "put_new", "a pack", "cas, new", "cas", "delete", "copy"],
 )

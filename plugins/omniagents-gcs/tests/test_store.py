@@ -134,22 +134,22 @@ def test_deleting_twice_is_fine(any_store: GCSStore) -> None:
 
 def test_a_copy_has_the_content(any_store: GCSStore) -> None:
     any_store.put_new("p/x", b"content")
-    assert any_store.copy("p/x", "q/x")
+    assert any_store.copy_new("p/x", "q/x")
     assert any_store.get("q/x") == b"content"
     with pytest.raises(ObjectMissingError, match="no object 'p/nothing'"):
-        any_store.copy("p/nothing", "q/y")
+        any_store.copy_new("p/nothing", "q/y")
 
 
 def test_a_copy_replaces_nothing(store: GCSStore) -> None:
     store.put_new("p/x", b"content")
     store.put_new("q/x", b"other")
-    assert not store.copy("p/x", "q/x")
+    assert not store.copy_new("p/x", "q/x")
     assert store.get("q/x") == b"other"
 
 
 def test_a_copy_never_leaves_the_bucket(store: GCSStore, server: FaultServer) -> None:
     store.put_new("p/x", b"content")
-    store.copy("p/x", "q/x")
+    store.copy_new("p/x", "q/x")
     assert (server.count("copy"), server.count("download")) == (1, 0)
 
 
@@ -157,7 +157,7 @@ def test_a_copy_never_leaves_the_bucket(store: GCSStore, server: FaultServer) ->
 def test_names_that_are_no_names_are_refused_before_anybody_is_asked(
     store: GCSStore, server: FaultServer, name: str
 ) -> None:
-    for call in (store.get, store.read_versioned, store.delete, store.head, lambda name: store.copy(name, "p/x")):
+    for call in (store.get, store.read_versioned, store.delete, store.head, lambda name: store.copy_new(name, "p/x")):
         with pytest.raises(ValueError) as caught:
             call(name)
         assert str(caught.value) == f"not a name of an object: {name!r}"

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from omniagents.errors import StateConfigurationError
 from omniagents_gcs.store import GCSStore
-from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.manager import SnapshotStateManager
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from google.cloud import storage
 
-__all__ = ["GCSStateManager"]
+    from omniagents_snapshot.encryption import Encryption
+    from omniagents_snapshot.resolving import OnConflict
+    from omniagents_snapshot.retention import Retention
+
+__all__ = ["GCSStateManager", "SnapshotOptions"]
 
 _VARIABLE = "BUCKET_OMNIAGENTS"
+
+
+class SnapshotOptions(TypedDict, total=False):
+    """The options of ``SnapshotStateManager``, which has their meanings and defaults."""
+
+    max_bytes: int | None
+    max_files: int | None
+    leave_out: Sequence[str]
+    cache_directory: Path | None
+    cache_bytes: int
+    on_conflict: OnConflict
+    retention: Retention
+    encryption: Encryption | None
 
 
 class GCSStateManager(SnapshotStateManager):
@@ -33,10 +50,7 @@ class GCSStateManager(SnapshotStateManager):
         user_project: See ``GCSStore``.
         client: See ``GCSStore``.
         timeout_seconds: See ``GCSStore``.
-        max_bytes: See ``SnapshotStateManager``.
-        max_files: See ``SnapshotStateManager``.
-        leave_out: See ``SnapshotStateManager``.
-        cache_directory: See ``SnapshotStateManager``.
+        options: What ``SnapshotStateManager`` takes: limits, what to leave out, conflicts, retention, encryption…
 
     Raises:
         StateConfigurationError: No bucket was named, or an option cannot be.
@@ -51,10 +65,7 @@ class GCSStateManager(SnapshotStateManager):
         user_project: str | None = None,
         client: storage.Client | None = None,
         timeout_seconds: float = 60.0,
-        max_bytes: int | None = 16 << 30,
-        max_files: int | None = 2_000_000,
-        leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
-        cache_directory: Path | None = None,
+        **options: Unpack[SnapshotOptions],
     ) -> None:
         chosen = bucket or os.environ.get(_VARIABLE)
         if not chosen:
@@ -70,13 +81,7 @@ class GCSStateManager(SnapshotStateManager):
             client=client,
             timeout_seconds=timeout_seconds,
         )
-        super().__init__(
-            store,
-            max_bytes=max_bytes,
-            max_files=max_files,
-            leave_out=leave_out,
-            cache_directory=cache_directory,
-        )
+        super().__init__(store, **options)
 
     def __repr__(self) -> str:
         return f"GCSStateManager({self.store.identity!r})"

@@ -138,7 +138,7 @@ class GCSStore:
 
         return self._here().run("read", name, _GET, once, if_missing=lambda: None)
 
-    def copy(self, source: str, target: str) -> bool:
+    def copy_new(self, source: str, target: str) -> bool:
         """Create ``target`` with the content of ``source``, which never leaves the bucket; False if it is taken.
 
         Raises:
