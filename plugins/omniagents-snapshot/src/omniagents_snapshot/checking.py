@@ -94,6 +94,7 @@ class Checker:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository.uncached()
+        self._reporter = repository.reporter()
         self._problems: list[Problem] = []
         self._uses: dict[str, _Use] = {}
         self._trees: set[TreeName] = set()
@@ -110,7 +111,9 @@ class Checker:
         present = self._check_packs(sizes)
         if read_data:
             with ThreadPoolExecutor(_PARALLEL) as executor:
+                self._reporter.start("check", len(present), sum(use.pack.size for use in present))
                 list(executor.map(self._check_pack, present))
+                self._reporter.finish()
         prefix = f"{self._repository.prefix}/packs/"
         used = {self._repository.pack_name(digest) for digest in self._uses}
         return CheckReport(
@@ -190,6 +193,7 @@ class Checker:
                 raise ValueError("does not hold what a tree says it holds")
         except (ValueError, StateCorruptError) as error:
             self._note_pack(use, str(error))
+        self._reporter.add(1, use.pack.size)
 
     def _check_segment(self, segment: SealedSegment) -> None:
         raw = self._repository.sealer.open(segment.stored, "segment", CHUNK_MAX_BYTES, exactly=sum(segment.sizes))

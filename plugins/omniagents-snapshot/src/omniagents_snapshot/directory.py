@@ -12,6 +12,7 @@ from omniagents_snapshot.directory_store import DirectoryStore
 from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.manager import SnapshotStateManager
+from omniagents_snapshot.progress import ProgressCallback
 from omniagents_snapshot.resolving import OnConflict
 from omniagents_snapshot.retention import DEFAULT_RETENTION, Retention
 
@@ -33,6 +34,7 @@ class DirectoryStateManager(SnapshotStateManager):
         on_conflict: See ``SnapshotStateManager``.
         retention: See ``SnapshotStateManager``.
         encryption: See ``SnapshotStateManager``.
+        progress: See ``SnapshotStateManager``.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class DirectoryStateManager(SnapshotStateManager):
         on_conflict: OnConflict = "error",
         retention: Retention = DEFAULT_RETENTION,
         encryption: Encryption | None = None,
+        progress: ProgressCallback | None = None,
     ) -> None:
         store = DirectoryStore(_directory() if directory is None else directory)
         super().__init__(
@@ -55,6 +58,7 @@ class DirectoryStateManager(SnapshotStateManager):
             on_conflict=on_conflict,
             retention=retention,
             encryption=encryption,
+            progress=progress,
             # Beside the snapshots, so that whoever removes them removes this.
             cache_directory=store.root / ".cache",
             cache_bytes=0,  # it would be the same disk

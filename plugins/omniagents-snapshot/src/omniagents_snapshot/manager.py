@@ -25,6 +25,7 @@ from omniagents_snapshot.limits import TREE_MAX_STORED_BYTES
 from omniagents_snapshot.maintenance import Maintenance
 from omniagents_snapshot.model import Tree, TreeName
 from omniagents_snapshot.pack_cache import PackCache
+from omniagents_snapshot.progress import ProgressCallback
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.resolving import OnConflict, gone_packs, resolve
 from omniagents_snapshot.restoring import apply_plan, has_files_of, is_within, make_plan
@@ -62,6 +63,7 @@ class SnapshotStateManager(Maintenance, StateManager):
             theirs. A merge does not touch the workspace: it gets the others' files by the next ``load``.
         retention: What ``prune`` keeps unless it is told otherwise.
         encryption: The key that new projects are encrypted with, and that encrypted ones are opened with.
+        progress: Told how far saves, loads, restores and checks have come.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SnapshotStateManager(Maintenance, StateManager):
         on_conflict: OnConflict = "error",
         retention: Retention = DEFAULT_RETENTION,
         encryption: Encryption | None = None,
+        progress: ProgressCallback | None = None,
     ) -> None:
         self.store = store
         self.on_conflict = _checked(on_conflict)
@@ -84,7 +87,7 @@ class SnapshotStateManager(Maintenance, StateManager):
         self._quota = Quota(max_bytes, max_files)
         directory = cache_directory or platformdirs.user_cache_path("omniagents") / "snapshots"
         cache = PackCache(directory / "packs", max_bytes=cache_bytes) if cache_bytes else None
-        self._access = Access(encryption, cache)
+        self._access = Access(encryption, cache, progress)
         self._cache = StatCache(directory, store.identity)
         self._session = secrets.token_hex(16)
         self._bases: dict[str, Base] = {}

@@ -10,6 +10,7 @@ from omniagents.errors import StateError, StateQuotaError
 from omniagents.records import ExportedEntry, FileInfo, LeftOut
 from omniagents_snapshot.chunking import split
 from omniagents_snapshot.model import Entry, EntryKind
+from omniagents_snapshot.progress import Reporter
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES
 from omniagents_snapshot.statcache import Signature, Signatures, signature_if_settled
 
@@ -87,12 +88,19 @@ class FileReader:
     """
 
     def __init__(
-        self, workspace: Workspace, take: Callable[[bytes], bytes], *, started_ns: int, max_bytes: int | None
+        self,
+        workspace: Workspace,
+        take: Callable[[bytes], bytes],
+        *,
+        started_ns: int,
+        max_bytes: int | None,
+        reporter: Reporter,
     ) -> None:
         self._workspace = workspace
         self._take = take
         self._started_ns = started_ns
         self._max_bytes = max_bytes
+        self._reporter = reporter
         self._size = 0
         self.result = ReadFiles()
 
@@ -126,6 +134,8 @@ class FileReader:
                 raise StateError(f"asked for {asked}, the environment sent {exported.info.path!r:.300}")
             if self._read_one(number, exported):
                 changed.append(number)
+            else:
+                self._reporter.add(1)
         missing = next(expected, None)
         if missing is not None:
             raise StateError(f"asked for the file {paths[missing]!r}, the environment sent nothing")
@@ -156,7 +166,7 @@ class FileReader:
         return not whole
 
     def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
+        for chunk in self._reporter.counted(chunks):
             self._size += len(chunk)
             if self._max_bytes is not None and self._size > self._max_bytes:
                 raise StateQuotaError(

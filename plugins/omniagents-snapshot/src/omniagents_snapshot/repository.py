@@ -15,6 +15,7 @@ from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.limits import HEAD_MAX_BYTES, PACK_MAX_BYTES, TREE_MAX_STORED_BYTES
 from omniagents_snapshot.model import Head, Pack, Segment, Tree, TreeName
 from omniagents_snapshot.packing import Packer
+from omniagents_snapshot.progress import Reporter
 from omniagents_snapshot.ranges import PackRange, ranges_of
 from omniagents_snapshot.sealing import Hasher, Sealer
 from omniagents_snapshot.small_objects import (
@@ -88,6 +89,10 @@ class Repository:
         self._sealer = Sealer()
         cache = self.access.cache
         self._cache = cache.project(store.identity, self.prefix) if cache else None
+
+    def reporter(self) -> Reporter:
+        """Tells whoever wants to know how far a call has come."""
+        return Reporter(self.project_id, self.access.progress)
 
     def uncached(self) -> Repository:
         """The same project, seen as the store has it."""

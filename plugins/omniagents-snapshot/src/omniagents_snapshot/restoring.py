@@ -12,6 +12,7 @@ from omniagents_snapshot.aligning import align
 from omniagents_snapshot.base import Base
 from omniagents_snapshot.chunk_source import ChunkSource
 from omniagents_snapshot.model import Entry, Place, Row, Tree
+from omniagents_snapshot.progress import Reporter
 from omniagents_snapshot.reading import kept_mode
 from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.statcache import RACY_NS, Signature, Signatures, signature
@@ -177,25 +178,33 @@ def apply_plan(repository: Repository, workspace: Workspace, tree: Tree, plan: P
     """
     if not plan.remove and not any(plan.writes):
         return
+    reporter = repository.reporter()
+    reporter.start(
+        "write",
+        sum(plan.writes),
+        sum(entry.size for entry, _ in plan.rows(tree)) if repository.access.progress else None,
+    )
     needed = (places[chunk] for entry, places in plan.rows(tree) for chunk in entry.content)
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="snapshot-load") as executor:
         source = ChunkSource(repository, needed, executor)
         try:
             written = workspace.import_(
-                (_import_entry(entry, places, source) for entry, places in plan.rows(tree)), remove=plan.remove
+                (_import_entry(entry, places, source, reporter) for entry, places in plan.rows(tree)),
+                remove=plan.remove,
             )
         except BaseException as error:
             executor.shutdown(wait=True, cancel_futures=True)
             if source.failure is not None and source.failure is not error:
                 raise source.failure from error
             raise
+    reporter.finish()
     infos = iter(written)
     for row, (entry, is_written) in enumerate(zip(tree.entries, plan.writes, strict=True)):
         if is_written:
             plan.signatures.put(row, _signature_if_imported(next(infos), entry))
 
 
-def _import_entry(entry: Entry, places: Mapping[bytes, Place], source: ChunkSource) -> ImportEntry:
+def _import_entry(entry: Entry, places: Mapping[bytes, Place], source: ChunkSource, reporter: Reporter) -> ImportEntry:
     info = FileInfo(
         path=entry.path,
         kind=entry.kind,
@@ -206,7 +215,8 @@ def _import_entry(entry: Entry, places: Mapping[bytes, Place], source: ChunkSour
         inode=0,
         target=entry.target if entry.kind == "link" else None,
     )
-    return ImportEntry(info, (source.get(chunk, places[chunk]) for chunk in entry.content))
+    reporter.add(1)
+    return ImportEntry(info, reporter.counted(source.get(chunk, places[chunk]) for chunk in entry.content))
 
 
 def _signature_if_imported(info: FileInfo, entry: Entry) -> Signature | None:

@@ -88,6 +88,7 @@ class Saver:
         self._quota = quota
         self._session = session
         self._repository = base.repository
+        self._reporter = base.repository.reporter()
         self._condemned = base.gone.union(base.head.condemned if base.head else ())
         # What the workspace was made equal to is kept, in HEAD or beside it.
         self._is_kept = base.tree is not None and (base.is_latest or base.aside is not None)
@@ -100,7 +101,10 @@ class Saver:
             StateQuotaError: The workspace is over a limit; nothing was stored.
         """
         base = self._base
+        self._reporter.start("scan")
         scan = scan_workspace(self._workspace, base, self._leave_out)
+        self._reporter.add(len(scan.entries))
+        self._reporter.finish()
         self._check_quota(scan)
         dirty, differs = self._compare(scan)
         if not dirty and not differs and self._is_kept and base.tree is not None:
@@ -111,7 +115,7 @@ class Saver:
             numbers = PackNumbers(base.tree)
             packer = Packer(self._repository, self._usable_places(), executor, numbers.next)
             try:
-                read = self._read([scan.entries[row].path for row in dirty], packer, scan)
+                read = self._read(dirty, packer, scan)
                 new = _Merged(self, scan, dirty, read, packer)
                 if not differs and self._is_kept and base.tree is not None and not new.differs():
                     base.signatures = new.signatures
@@ -120,7 +124,9 @@ class Saver:
                 writer.write(new.rows())
                 tree = writer.finish(self._describe(new, message, _left_out(scan, read)))
                 name = self._repository.put_outline(tree)  # while the last packs are on their way
+                self._reporter.start("store")
                 packer.wait()
+                self._reporter.finish()
             except BaseException as error:
                 executor.shutdown(wait=True, cancel_futures=True)
                 if isinstance(error, ValueError) and not isinstance(error, StateError):
@@ -172,11 +178,19 @@ class Saver:
         """What is remembered of an entry of the tree before."""
         return self._base.signatures.get(row)
 
-    def _read(self, dirty: Sequence[str], packer: Packer, scan: Scan) -> ReadFiles:
+    def _read(self, dirty: array[int], packer: Packer, scan: Scan) -> ReadFiles:
         if not dirty:
             return ReadFiles()
-        reader = FileReader(self._workspace, packer.add, started_ns=scan.started_ns, max_bytes=self._quota.max_bytes)
-        found = reader.read(dirty)
+        reader = FileReader(
+            self._workspace,
+            packer.add,
+            started_ns=scan.started_ns,
+            max_bytes=self._quota.max_bytes,
+            reporter=self._reporter,
+        )
+        self._reporter.start("read", len(dirty), sum(scan.entries[row].size for row in dirty))
+        found = reader.read([scan.entries[row].path for row in dirty])
+        self._reporter.finish()
         packer.settle()
         return found
 
