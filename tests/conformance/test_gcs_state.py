@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,7 @@ class TestFromOneBackendToAnother:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
         made: list[Backend] = []
+        project_id = f"from one to another {uuid.uuid4()}"
 
         def make(name: str) -> Backend:
             options: dict[str, Any] = {
@@ -91,7 +93,7 @@ class TestFromOneBackendToAnother:
                     options |= {"docker_host": docker_engine.start(IMAGE), "image": IMAGE}
                 except RuntimeError as error:
                     pytest.skip(str(error))
-            made.append(create_backend(name, project_id="from one to another", **options))
+            made.append(create_backend(name, project_id=project_id, **options))
             if name == "bubblewrap" and (problems := made[-1].problems()):
                 pytest.skip(str(problems))
             return made[-1]
@@ -99,7 +101,7 @@ class TestFromOneBackendToAnother:
         yield make
         for backend in made:
             backend.shutdown(save=False)
-        GCSStateManager("sessions").delete("from one to another")
+        GCSStateManager("sessions").delete(project_id)
 
     @pytest.mark.parametrize(
         ("saved_in", "restored_in"),

@@ -103,6 +103,6 @@ def _unavailable(
     waiting = f", which asks to wait {wait:.0f} s" if answer.retry_after else ""
     doubt = "; it may have taken effect or not" if may_be_done and request.verb not in ("read", "list") else ""
     return StateUnavailableError(
-        f"could not {request}: given up after {tries} {'try' if tries == 1 else 'tries'}, {seconds:.0f} s being the "
+        f"could not {request}: given up after {tries} {'try' if tries == 1 else 'tries'}, {seconds:.3g} s being the "
         f"limit (timeout_seconds=); the last was {what}{waiting}: {answer.message}{doubt}"
     )
