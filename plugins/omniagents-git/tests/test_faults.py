@@ -58,7 +58,8 @@ def test_the_second_writer_is_told_both_and_its_work_is_on_a_branch(
     ours = next(found for found in mine.history("alice") if found.id not in (latest.id, common.id))
     assert str(raised.value) == (
         f"another writer saved project 'alice' first: the latest is now {latest.id!r}, not {common.id!r}. This "
-        f"workspace is kept in the history as {ours.id!r}, on the branch {side!r}; restore one of the two, then save"
+        f"workspace is kept in the history as {ours.id!r}, on the branch {side!r}. Restore one of the two, then save; "
+        "or save with on_conflict='merge' or 'overwrite'"
     )
     assert (git("show", f"{side}:shared"), git("show", f"{BRANCH}:shared")) == ("mine", "theirs")
     assert (ours.message, ours.parent_id) == ("mine", common.id)
@@ -497,3 +498,100 @@ def test_two_prefixes_in_one_repository_never_meet(new_manager: NewManager, work
     assert [new_manager(branch_prefix=prefix).projects() for prefix in ("", "a/", "a/b/")] == [
         ["of "], ["of a/"], ["of a/b/"],
     ]  # fmt: skip
+
+
+@pytest.fixture
+def two(
+    new_manager: NewManager, workspace: Workspace, fresh: Workspace, tmp_path: Path
+) -> tuple[GitStateManager, GitStateManager]:
+    """Managers on two machines; the workspaces were equal until the second's owner saved a change of ``b.txt``."""
+    mine, theirs = new_manager(), new_manager(cache_directory=tmp_path / "theirs")
+    workspace.run("mkdir d; echo a > a.txt; echo b > b.txt; echo c > d/c.txt")
+    mine.save("alice", workspace, "common")
+    theirs.load("alice", fresh)
+    fresh.run("echo theirs > b.txt; echo new > d/theirs.txt")
+    theirs.save("alice", fresh, "theirs")
+    return mine, theirs
+
+
+def test_work_on_different_files_is_merged_where_asked_for(
+    two: tuple[GitStateManager, GitStateManager], workspace: Workspace, fresh: Workspace, git: Git
+) -> None:
+    mine, theirs = two
+    workspace.run("echo mine > a.txt; rm d/c.txt; echo new > d/mine.txt")
+    saved = mine.save("alice", workspace, "mine", on_conflict="merge")
+    assert saved.files == 4
+    assert theirs.load("alice", fresh) == saved
+    assert contents(fresh) == {
+        "a.txt": b"mine\n",
+        "b.txt": b"theirs\n",
+        "d/mine.txt": b"new\n",
+        "d/theirs.txt": b"new\n",
+    }
+    assert [snapshot.message for snapshot in theirs.history("alice")] == ["mine", "mine", "theirs", "common"]
+    assert len(git("rev-list", "--parents", "-n1", BRANCH).split()) == 3
+    assert theirs.check("alice", read_data=True).is_whole
+
+
+def test_after_a_merge_the_workspace_goes_on_and_loses_nothing_of_the_others(
+    two: tuple[GitStateManager, GitStateManager], workspace: Workspace, fresh: Workspace, new_manager: NewManager
+) -> None:
+    mine, theirs = two
+    workspace.run("echo mine > a.txt")
+    merged = mine.save("alice", workspace, "mine", on_conflict="merge")
+    assert mine.save("alice", workspace, "again", on_conflict="merge") == merged
+    workspace.run("echo more > more.txt")
+    mine.save("alice", workspace, "more", on_conflict="merge")
+    workspace.run("echo last > last.txt")
+    new_manager().save("alice", workspace, "by another process", on_conflict="merge")
+    theirs.load("alice", fresh)
+    assert contents(fresh) == {
+        "a.txt": b"mine\n", "b.txt": b"theirs\n", "d/c.txt": b"c\n", "d/theirs.txt": b"new\n", "more.txt": b"more\n",
+        "last.txt": b"last\n",
+    }  # fmt: skip
+    mine.load("alice", workspace)
+    assert contents(workspace) == contents(fresh)
+    workspace.run("rm last.txt")
+    assert mine.save("alice", workspace).files == 5
+
+
+def test_what_both_changed_is_not_merged_and_is_named(
+    two: tuple[GitStateManager, GitStateManager], workspace: Workspace, fresh: Workspace
+) -> None:
+    mine, theirs = two
+    workspace.run("echo mine > b.txt; echo mine > a.txt")
+    with pytest.raises(
+        StateConflictError, match=r"\. Both changed 'b\.txt'\. Restore .* with on_conflict='overwrite'$"
+    ):
+        mine.save("alice", workspace, "mine", on_conflict="merge")
+    with pytest.raises(StateConflictError, match=r"on_conflict='merge' or 'overwrite'$"):
+        mine.save("alice", workspace, "mine")
+    saved = mine.save("alice", workspace, "mine", on_conflict="overwrite")
+    assert theirs.load("alice", fresh) == saved
+    assert contents(fresh) == {"a.txt": b"mine\n", "b.txt": b"mine\n", "d/c.txt": b"c\n"}
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "merge"])
+def test_a_process_that_takes_a_workspace_over_does_not_save_over_what_others_saved(
+    two: tuple[GitStateManager, GitStateManager],
+    workspace: Workspace,
+    fresh: Workspace,
+    new_manager: NewManager,
+    on_conflict: str,
+) -> None:
+    _, theirs = two
+    workspace.run("echo mine > a.txt")
+    successor = new_manager(on_conflict=on_conflict)
+    if on_conflict == "error":
+        with pytest.raises(StateConflictError):
+            successor.save("alice", workspace, "mine")
+    else:
+        successor.save("alice", workspace, "mine")
+    theirs.load("alice", fresh)
+    assert fresh.read_bytes("b.txt") == b"theirs\n"
+    assert fresh.read_bytes("a.txt") == (b"mine\n" if on_conflict == "merge" else b"a\n")
+
+
+def test_a_conflict_option_that_is_none_is_refused(bare: Path) -> None:
+    with pytest.raises(ValueError, match="on_conflict is 'error', 'merge' or 'overwrite', not 'ours'"):
+        GitStateManager(bare, on_conflict="ours")  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ class Branches:
         return read_listing(cache.git, self.bring(cache, commit.id, doing), quota)
 
     def history(self, cache: GitCache, keep: int, doing: str) -> list[Commit]:
-        """The newest ``keep`` commits, and work that lost a conflict, newest first; ``cache`` is one for histories."""
+        """The newest ``keep`` commits, and work that met others', newest first; ``cache`` is one for histories."""
         remote = cache.ls_remote(*self.all, doing=doing)
         here = cache.refs()
         cache.drop(here.keys() - remote.keys())
@@ -87,8 +87,10 @@ class Branches:
             if ref in remote and len(ids) < keep:
                 ids += cache.first_parents(ref, keep - len(ids))
         sides = [commit for ref, commit in remote.items() if ref.startswith(self.sides) and commit not in ids]
-        commits = read_commits(cache.git, self.project_id, [*ids, *sides])
-        return _with_sides(commits[: len(ids)], commits[len(ids) :])
+        chain = read_commits(cache.git, self.project_id, ids)
+        # What a save merged with others' work is a snapshot of its own, too.
+        sides += [commit.merged_id for commit in chain if commit.is_ours and commit.merged_id]
+        return _with_sides(chain, read_commits(cache.git, self.project_id, dict.fromkeys(sides)))
 
 
 def _with_sides(chain: list[Commit], sides: list[Commit]) -> list[Commit]:

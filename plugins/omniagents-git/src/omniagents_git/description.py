@@ -31,6 +31,7 @@ class Commit:
         number: How many saves come before it since the branch's root.
         is_ours: Whether a save wrote it.
         said_project: The project it says it is of.
+        merged_id: The other commit that a merge brought in.
     """
 
     snapshot: Snapshot
@@ -38,6 +39,7 @@ class Commit:
     number: int = 0
     is_ours: bool = False
     said_project: str | None = None
+    merged_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -74,7 +76,7 @@ def decode_commit(project_id: str, commit_id: str, data: bytes) -> Commit:
         raise ValueError(f"is a commit of {len(data):,} bytes")
     head, _, raw = data.partition(b"\n\n")
     lines = [line.decode("utf-8", "replace").partition(" ")[::2] for line in head.split(b"\n")]
-    parents = [value for key, value in lines if key == "parent"]
+    parents = [value for key, value in lines if key == "parent" and _HEX.fullmatch(value)]
     trees = [value for key, value in lines if key == "tree" and _HEX.fullmatch(value)]
     times = [re.search(r"> (\d{1,12}) [+-]\d{4}$", value) for key, value in lines if key == "committer"]
     if not trees or not times or times[0] is None:
@@ -95,7 +97,12 @@ def decode_commit(project_id: str, commit_id: str, data: bytes) -> Commit:
     )
     project = facts.get("project")
     return Commit(
-        snapshot, trees[0], _number(facts.get("number")), bool(facts), project if isinstance(project, str) else None
+        snapshot=snapshot,
+        tree=trees[0],
+        number=_number(facts.get("number")),
+        is_ours=bool(facts),
+        said_project=project if isinstance(project, str) else None,
+        merged_id=parents[1] if len(parents) > 1 else None,
     )
 
 

@@ -61,6 +61,11 @@ class GitFailure(Exception):
         return any(phrase in self.said for phrase in phrases)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether a commit that was asked for is not kept any more."""
+        return self.mentions(("not our ref", "unadvertised object", "did not send the commit"))
+
+    @property
     def is_about_the_remote(self) -> bool:
         """Whether another copy on this machine would fail alike."""
         if self.mentions(_DAMAGED):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from omniagents.errors import StateCorruptError
@@ -10,7 +10,7 @@ from omniagents.records import FileInfo, ImportEntry
 from omniagents_git.git import Git
 from omniagents_git.objects import ObjectReader
 from omniagents_git.planning import Plan
-from omniagents_git.seen import Signature, signature_if_imported
+from omniagents_git.seen import Signature, marks_of, signature_if_imported
 from omniagents_git.tree import Entry
 
 if TYPE_CHECKING:
@@ -19,28 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["carry_out"]
 
 
-def carry_out(git: Git, workspace: Workspace, plan: Plan) -> dict[str, Signature]:
-    """Carry a plan out; the signatures of the files that were written.
+def carry_out(git: Git, workspace: Workspace, plan: Plan) -> tuple[dict[str, Signature], dict[str, Signature]]:
+    """Carry a plan out; the signatures of the files that were written, and marks of the workspace.
 
     Raises:
         GitFailure: Content is missing here or damaged. The workspace is then partly written.
         StateCorruptError: It is not as long as its tree says.
     """
     if not plan.write and not plan.remove:
-        return {}
+        return {}, {}
     with git.stream("cat-file", "--batch") as stream:
         reader = ObjectReader(stream, (blob for entry in plan.write for blob in entry.content))
         written = workspace.import_((_import_entry(entry, reader) for entry in plan.write), remove=plan.remove)
-    return _signatures(written, plan.write)
-
-
-def _signatures(written: Sequence[FileInfo], entries: Sequence[Entry]) -> dict[str, Signature]:
     found = {}
-    for info, entry in zip(written, entries, strict=True):
+    for info, entry in zip(written, plan.write, strict=True):
         seen = signature_if_imported(info, entry)
         if seen is not None:
             found[entry.path] = seen
-    return found
+    return found, marks_of(written)
 
 
 def _import_entry(entry: Entry, reader: ObjectReader) -> ImportEntry:

@@ -5,8 +5,8 @@ Until the push has moved the branch, the branch names the snapshot before: a cra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,16 @@ from omniagents._ids import utc_now
 from omniagents.errors import StateConflictError, StateError
 from omniagents.records import LeftOut, Scan
 from omniagents.state import Snapshot
-from omniagents_git.base import Base, Side
+from omniagents_git.base import Base, OnConflict, Side
 from omniagents_git.branches import Branches
 from omniagents_git.cache import GitCache, Push, Rejected
 from omniagents_git.description import Commit, commit_message
 from omniagents_git.failures import GitFailure
-from omniagents_git.objects import read_commits
+from omniagents_git.merging import merge
+from omniagents_git.objects import Listing, read_commits
 from omniagents_git.planning import look
 from omniagents_git.reading import ReadFiles, read_files
-from omniagents_git.seen import Signature, signature
+from omniagents_git.seen import Signature, marks_of, signature
 from omniagents_git.sidecar import encode_sidecar
 from omniagents_git.tree import Entry, Quota, count_changed, encode_path, entry_of, kept_mode
 from omniagents_git.writing import CommitWriter, placed, writer
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Deleted", "Saver"]
 
-_ATTEMPTS = 3
+_ATTEMPTS = 5
+_LISTED = 5
 
 
 class Deleted(Exception):
@@ -55,6 +57,7 @@ class _Made:
     entries: tuple[Entry, ...]
     signatures: dict[str, Signature]
     left_out: tuple[LeftOut, ...]
+    sidecar: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 class Saver:
@@ -63,10 +66,19 @@ class Saver:
     Args:
         leave_out: In gitignore syntax.
         keep: How many saves make a branch before it is given a new root.
+        on_conflict: What to do where another writer was first.
     """
 
     def __init__(
-        self, branches: Branches, base: Base, workspace: Workspace, *, leave_out: Sequence[str], quota: Quota, keep: int
+        self,
+        branches: Branches,
+        base: Base,
+        workspace: Workspace,
+        *,
+        leave_out: Sequence[str],
+        quota: Quota,
+        keep: int,
+        on_conflict: OnConflict,
     ) -> None:
         self._branches = branches
         self._base = base
@@ -74,6 +86,7 @@ class Saver:
         self._leave_out = leave_out
         self._quota = quota
         self._keep = keep
+        self._on_conflict = on_conflict
         self._doing = f"saving project {branches.project_id!r}"
         self._may_have_new_root = True
         self._seen = self._look()
@@ -101,8 +114,16 @@ class Saver:
         """The latest snapshot, if one look at the workspace shows that it still is what was saved."""
         if self._seen.dirty or self._base.commit is None:
             return None
-        entries = tuple(self._seen.known.values())
-        return None if self._is_new(entries) else self._base.commit.snapshot
+        return self._answer(tuple(self._seen.known.values()))
+
+    def _answer(self, entries: Sequence[Entry]) -> Snapshot | None:
+        """What stands for a workspace that holds this; None if it is to be saved."""
+        base = self._base
+        if base.commit is None or count_changed(base.entries, entries):
+            return None
+        if base.merged is not None:
+            return base.merged.snapshot
+        return base.commit.snapshot if base.is_latest else None
 
     def save(self, cache: GitCache, message: str) -> Snapshot:
         """The new snapshot, or the latest one if nothing changed.
@@ -128,23 +149,33 @@ class Saver:
         blobs = {blob for entry in base.entries for blob in entry.content} | set(base.sidecar.values())
         with writer(cache.git, blobs) as commits:
             made = self._make(commits)
-            if not self._is_new(made.entries):
+            answer = self._answer(made.entries)
+            if answer is not None:
                 base.signatures = made.signatures
-                assert base.commit is not None
-                return base.commit.snapshot
-            if base.side is not None and not count_changed(base.side.entries, made.entries):
-                raise self._conflict(base.side)
+                return answer
+            if self._is_settled(made.entries) and base.side is not None:
+                raise base.side.error
             snapshot = self._describe(made, message, cache)
             written, sidecar = self._commit(cache, commits, made, snapshot, is_root=is_root)
+        made = replace(made, sidecar=sidecar)
+        merged: Commit | None = None
         try:
+            if base.merged is not None:
+                raise Rejected("the branch has work that this workspace has not seen")
             self._push(cache, written, is_root=is_root)
         except (Rejected, GitFailure) as failure:
-            self._look_after(cache, made, written, failure, is_root=is_root)
-        base.tip = base.commit = written
+            merged = self._look_after(cache, made, written, failure, is_root=is_root)
+        base.tip, base.commit, base.merged = merged or written, written, merged
         base.entries, base.sidecar, base.signatures = made.entries, sidecar, made.signatures
+        base.marks = marks_of(self._seen.scan.entries)
         base.side = None
         base.unconfirmed.clear()
-        return written.snapshot
+        return (merged or written).snapshot
+
+    def _is_settled(self, entries: Sequence[Entry]) -> bool:
+        """Whether this very work is on a branch of its own, and nothing else is to be done with it."""
+        side = self._base.side
+        return side is not None and side.on_conflict == self._on_conflict and not count_changed(side.entries, entries)
 
     def _make(self, commits: CommitWriter) -> _Made:
         seen = self._seen
@@ -161,9 +192,6 @@ class Saver:
         return _Made(
             tuple(entry for entry in found if entry is not None), kept | read.signatures, _left_out(seen.scan, read)
         )
-
-    def _is_new(self, entries: Sequence[Entry]) -> bool:
-        return not self._base.is_latest or count_changed(self._base.entries, entries) > 0
 
     def _describe(self, made: _Made, message: str, cache: GitCache) -> Snapshot:
         base, tip = self._base, self._base.tip
@@ -220,8 +248,12 @@ class Saver:
 
     def _look_after(
         self, cache: GitCache, made: _Made, written: Commit, failure: Rejected | GitFailure, *, is_root: bool
-    ) -> None:
-        """Find out what a failed push did; returns if it took effect after all."""
+    ) -> Commit | None:
+        """Find out what a failed push did, and deal with another writer.
+
+        Returns:
+            The commit that merges both, which is pushed; None if the push took effect after all.
+        """
         base = self._base
         expected = base.tip.id if base.tip else None
         base.unconfirmed.add(written.id)
@@ -230,15 +262,15 @@ class Saver:
         except GitFailure as still_away:
             raise failure from still_away
         if now == written.id:
-            return
+            return None
         if now is not None and now != expected and now in base.unconfirmed:
             # An earlier push had taken effect although its answer was lost.
             base.tip = self._branches.bring(cache, now, self._doing)
             raise _Again from failure
         if now is None and expected is not None:
             raise Deleted from failure
-        if now is not None and now != expected:
-            raise self._set_aside(cache, made, written, now) from failure
+        if now is not None and (now != expected or base.merged is not None):
+            return self._resolve(cache, made, written, now, failure)
         if isinstance(failure, GitFailure):
             if not (is_root and base.tip and "[remote rejected]" in failure.said):
                 raise failure
@@ -246,20 +278,85 @@ class Saver:
             self._may_have_new_root = False
         raise _Again from failure
 
-    def _set_aside(self, cache: GitCache, made: _Made, written: Commit, winner: str) -> StateConflictError:
-        """Put the work on a branch of its own, in place of what this workspace had there before."""
-        before = self._base.side
-        ref = before.ref if before else self._branches.sides + written.id[:12]
-        cache.push([Push(ref, written.id)], doing=self._doing)
-        self._base.side = Side(ref, written, made.entries, winner)
-        return self._conflict(self._base.side)
+    def _resolve(self, cache: GitCache, made: _Made, ours: Commit, now: str, failure: Rejected | GitFailure) -> Commit:
+        """Another writer was first, and the branch is ``now``: the pushed merge of both.
 
-    def _conflict(self, side: Side) -> StateConflictError:
+        Raises:
+            StateConflictError: The two could not, or were not to be brought together; ours is on a branch of its own.
+            _Again: ``base`` was brought up to date.
+        """
+        base = self._base
+        winner = self._branches.bring(cache, now, self._doing)
+        if self._on_conflict == "overwrite":
+            base.tip, base.merged = winner, None
+            raise _Again from failure
+        disputed: list[str] = []
+        if self._on_conflict == "merge":
+            theirs = self._branches.listing(cache, winner, self._quota, self._doing)
+            entries, disputed = merge(self._common(cache), made.entries, theirs.entries)
+            if not disputed:
+                return self._push_merge(cache, made, ours, winner, theirs, entries)
+        before = base.side
+        ref = before.ref if before else self._branches.sides + ours.id[:12]
+        cache.push([Push(ref, ours.id)], doing=self._doing)
+        error = self._conflict(ours, winner, ref, disputed)
+        base.side = Side(ref, made.entries, self._on_conflict, error)
+        raise error from failure
+
+    def _common(self, cache: GitCache) -> Sequence[Entry]:
+        """The tree that both sides come from."""
+        base = self._base
+        if base.tip is None or base.is_latest or base.merged is not None:
+            return base.entries
+        return self._branches.listing(cache, base.tip, self._quota, self._doing).entries
+
+    def _push_merge(
+        self, cache: GitCache, made: _Made, ours: Commit, winner: Commit, theirs: Listing, entries: tuple[Entry, ...]
+    ) -> Commit:
+        sizes = [entry.size for entry in entries if entry.kind == "file"]
+        self._quota.check(self._branches.project_id, sum(sizes), len(entries))
+        later = max(one.snapshot.created_at for one in (ours, winner)) + timedelta(microseconds=1)
+        snapshot = replace(
+            ours.snapshot,
+            parent_id=winner.id,
+            created_at=max(utc_now(), later),
+            files=len(sizes),
+            bytes=sum(sizes),
+            changed=count_changed(theirs.entries, entries),
+        )
+        with writer(cache.git, {*made.sidecar.values(), *theirs.sidecar.values()}) as commits:
+            sidecar = {path: commits.take(data) for path, data in encode_sidecar(entries).items()}
+            commit_id = commits.commit(
+                commit_message(snapshot, winner.number + 1, is_root=False),
+                snapshot.created_at,
+                placed(theirs.entries, theirs.sidecar),
+                placed(entries, sidecar),
+                parent=winner.id,
+                tree=winner.tree,
+                merged=ours.id,
+            )
+        (merged,) = read_commits(cache.git, snapshot.project_id, [commit_id])
+        try:
+            cache.push([Push(self._branches.latest, merged.id, expected=winner.id)], doing=self._doing)
+        except Rejected as failure:
+            raise _Again from failure
+        except GitFailure:
+            if cache.ls_remote(self._branches.latest, doing=self._doing).get(self._branches.latest) != merged.id:
+                raise
+        return replace(merged, snapshot=replace(merged.snapshot, left_out=made.left_out))
+
+    def _conflict(self, ours: Commit, winner: Commit, ref: str, disputed: Sequence[str]) -> StateConflictError:
         expected = repr(self._base.tip.id) if self._base.tip else "none"
+        both = ""
+        if disputed:
+            more = f" and {len(disputed) - _LISTED:,} more" if len(disputed) > _LISTED else ""
+            both = f" Both changed {', '.join(map(repr, disputed[:_LISTED]))}{more}."
+        others = "'overwrite'" if self._on_conflict == "merge" else "'merge' or 'overwrite'"
         return StateConflictError(
-            f"another writer saved project {self._branches.project_id!r} first: the latest is now {side.winner!r}, not "
-            f"{expected}. This workspace is kept in the history as {side.commit.id!r}, on the branch "
-            f"{side.ref.removeprefix('refs/heads/')!r}; restore one of the two, then save"
+            f"another writer saved project {self._branches.project_id!r} first: the latest is now {winner.id!r}, not "
+            f"{expected}. This workspace is kept in the history as {ours.id!r}, on the branch "
+            f"{ref.removeprefix('refs/heads/')!r}.{both} Restore one of the two, then save; or save with "
+            f"on_conflict={others}"
         )
 
 

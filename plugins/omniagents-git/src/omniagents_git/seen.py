@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from omniagents.records import FileInfo
+from omniagents.records import FileInfo, Scan
 from omniagents_git.tree import Entry
 
-__all__ = ["SeenFiles", "Signature", "signature", "signature_if_imported", "signature_if_settled"]
+__all__ = ["Seen", "SeenFiles", "Signature", "marks_of", "signature", "signature_if_imported", "signature_if_settled"]
 
 _RACY_NS = 2_000_000_000
+_MARKS = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -50,34 +53,68 @@ def signature_if_imported(info: FileInfo, entry: Entry) -> Signature | None:
     return signature(info) if is_as_sent and info.ctime_ns - info.mtime_ns > _RACY_NS else None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A workspace as it was when it was last saved or filled.
+
+    Attributes:
+        commit: What it was equal to.
+        tip: Where the branch was then.
+        is_merged: The branch had others' work that the workspace has not seen.
+        files: Signatures of files that need not be read.
+        marks: Signatures of some files, needed again or not: by these the workspace itself is known.
+    """
+
+    commit: str
+    tip: str
+    is_merged: bool
+    files: Mapping[str, Signature]
+    marks: Mapping[str, Signature]
+
+    def is_of(self, scan: Scan) -> bool:
+        """Whether this is the workspace that was seen: change time and inode of a file do not agree by accident."""
+        return any(self.marks.get(info.path) == signature(info) for info in scan.entries)
+
+
+def marks_of(infos: Iterable[FileInfo]) -> dict[str, Signature]:
+    """By what a workspace with these is known."""
+    files = (info for info in infos if info.kind == "file")
+    return {info.path: signature(info) for info in itertools.islice(files, _MARKS)}
+
+
 class SeenFiles:
-    """Signatures on this machine's disk, a file for each project; losing them costs time only."""
+    """What was seen, on this machine's disk, a file for each project; losing it costs time, not work."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def read(self, project_id: str, commit_id: str) -> dict[str, Signature]:
-        """What was remembered with this commit; empty if nothing was, or if it is damaged."""
+    def read(self, project_id: str) -> Seen | None:
+        """What was remembered; None if nothing was, or if it is damaged."""
         try:
             found = json.loads(self._path(project_id).read_bytes())
-            if found["commit"] != commit_id:
-                return {}
-            return {path: Signature(*map(int, numbers)) for path, numbers in found["files"].items()}
+            return Seen(
+                str(found["commit"]),
+                str(found["tip"]),
+                found["is_merged"] is True,
+                *(
+                    {path: Signature(*map(int, numbers)) for path, numbers in found[key].items()}
+                    for key in ("files", "marks")
+                ),
+            )
         except FileNotFoundError:
-            return {}
+            return None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("what was remembered of project %r cannot be read, so more is read: %s", project_id, error)
-            return {}
+            return None
 
-    def write(self, project_id: str, commit_id: str, signatures: Mapping[str, Signature]) -> None:
+    def write(self, project_id: str, seen: Seen) -> None:
         """Remember; a failure is logged, since the work itself is done."""
         path = self._path(project_id)
         temporary = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            data = json.dumps({"commit": commit_id, "files": signatures}).encode()
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
+                file.write(json.dumps(vars(seen)).encode())
             temporary.replace(path)
         except OSError as error:
             _log.warning("project %r: %s cannot be written, so more is read later: %s", project_id, path, error)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import platformdirs
 
@@ -18,7 +18,7 @@ from omniagents._ids import check_project_id, encode_project_id
 from omniagents.errors import SnapshotNotFoundError, StateConflictError
 from omniagents.records import FileInfo
 from omniagents.state import Snapshot, StateManager
-from omniagents_git.base import Base
+from omniagents_git.base import Base, OnConflict
 from omniagents_git.branches import Branches
 from omniagents_git.cache import GitCache, Push
 from omniagents_git.checking import CheckReport, check_project
@@ -32,7 +32,7 @@ from omniagents_git.remote import parse_remote
 from omniagents_git.restoring import carry_out
 from omniagents_git.saving import Deleted, Saver
 from omniagents_git.secret_files import SECRET_FILES
-from omniagents_git.seen import SeenFiles, signature
+from omniagents_git.seen import Seen, SeenFiles, signature
 from omniagents_git.tree import Entry, Quota
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 
@@ -61,6 +61,10 @@ class GitStateManager(StateManager):
             disk; elsewhere they are left out, and listed in ``Snapshot.left_out``.
         max_bytes: Limit of a project's file content, in a workspace and in a branch; None for none.
         max_files: Limit of its files, directories and links together; None for none.
+        on_conflict: What a save does when another writer saved first: ``"error"`` puts ours on a branch of its own and
+            raises ``StateConflictError``; ``"merge"`` takes both sides' changes where no path was changed by both, and
+            else does the same; ``"overwrite"`` makes ours the latest, on top of theirs. A merge does not touch the
+            workspace: it gets the others' files by the next ``load``.
         leave_out: What else is not saved, in gitignore syntax. A workspace adds to it by a file ``.omniagentsignore``.
         timeout_seconds: For each git command.
         cache_directory: Where this machine keeps copies of branches; by default in the user's cache directory. Losing
@@ -81,6 +85,7 @@ class GitStateManager(StateManager):
         keep_secrets: bool | None = None,
         max_bytes: int | None = 16 << 30,
         max_files: int | None = 2_000_000,
+        on_conflict: OnConflict = "error",
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
         timeout_seconds: float = 600.0,
         cache_directory: str | os.PathLike[str] | None = None,
@@ -91,6 +96,7 @@ class GitStateManager(StateManager):
         self._remote = parse_remote(remote)
         self._credentials = Credentials(self._remote, token, username)
         self._prefix = branch_prefix
+        self._on_conflict = _checked(on_conflict)
         self._keep = keep
         keeps_secrets = self._remote.is_local if keep_secrets is None else keep_secrets
         self._leave_out = (*(() if keeps_secrets else SECRET_FILES), *leave_out)
@@ -130,10 +136,15 @@ class GitStateManager(StateManager):
         with self._alone(project_id):
             return self._with_cache(project_id, doing, work)
 
-    def save(self, project_id: str, workspace: Workspace, message: str = "") -> Snapshot:
+    def save(
+        self, project_id: str, workspace: Workspace, message: str = "", *, on_conflict: OnConflict | None = None
+    ) -> Snapshot:
         """Save the workspace as the latest snapshot: a commit on the project's branch.
 
         With nothing changed, the latest one is returned again, without a request to the remote.
+
+        Args:
+            on_conflict: Instead of the manager's own; also the way out of a conflict that was raised.
 
         Raises:
             StateConflictError: Another writer saved since this manager's last load or save. What was to be
@@ -144,16 +155,17 @@ class GitStateManager(StateManager):
         """
         branches = self._branches(project_id)
         doing = f"saving project {project_id!r}"
+        chosen = _checked(on_conflict or self._on_conflict)
 
         def work(cache: GitCache) -> Snapshot:
-            base = self._bases.get(project_id) or self._attach(cache, branches, doing)
+            base = self._bases.get(project_id) or self._attach(cache, branches, workspace, doing)
             self._remember(project_id, base, workspace)
-            return self._saver(branches, base, workspace).save(cache, message)
+            return self._saver(branches, base, workspace, chosen).save(cache, message)
 
         with self._alone(project_id):
             known = self._bases.get(project_id)
             if known is not None:
-                unchanged = self._saver(branches, known, workspace).unchanged()
+                unchanged = self._saver(branches, known, workspace, chosen).unchanged()
                 if unchanged is not None:
                     return unchanged
             try:
@@ -164,7 +176,7 @@ class GitStateManager(StateManager):
                     f"project {project_id!r} was deleted while this workspace was in use; it was not saved. "
                     "Saving once more makes a new project of it"
                 ) from error
-            self._seen.write(project_id, snapshot.id, self._bases[project_id].signatures)
+            self._note(project_id)
             return snapshot
 
     def history(self, project_id: str) -> list[Snapshot]:
@@ -290,8 +302,16 @@ class GitStateManager(StateManager):
             except GitFailure as failure:
                 raise git.error(failure, doing) from failure
 
-    def _saver(self, branches: Branches, base: Base, workspace: Workspace) -> Saver:
-        return Saver(branches, base, workspace, leave_out=self._leave_out, quota=self._quota, keep=self._keep)
+    def _saver(self, branches: Branches, base: Base, workspace: Workspace, on_conflict: OnConflict) -> Saver:
+        return Saver(
+            branches,
+            base,
+            workspace,
+            leave_out=self._leave_out,
+            quota=self._quota,
+            keep=self._keep,
+            on_conflict=on_conflict,
+        )
 
     def _history(self, branches: Branches) -> list[Commit]:
         doing = f"reading the history of project {branches.project_id!r}"
@@ -299,14 +319,37 @@ class GitStateManager(StateManager):
             branches.project_id, doing, lambda cache: branches.history(cache, self._keep, doing), kind="history"
         )
 
-    def _attach(self, cache: GitCache, branches: Branches, doing: str) -> Base:
+    def _attach(self, cache: GitCache, branches: Branches, workspace: Workspace, doing: str) -> Base:
         """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
         tip = branches.tip(cache, doing)
         if tip is None:
             return Base()
+        seen = self._seen.read(branches.project_id)
+        if seen is not None and (seen.commit, seen.tip) != (tip.id, tip.id):
+            missed = self._as_seen(cache, branches, seen, workspace, doing)
+            if missed is not None:
+                return missed
         listing = branches.listing(cache, tip, self._quota, doing)
-        signatures = self._seen.read(branches.project_id, tip.id)
+        signatures = dict(seen.files) if seen is not None and seen.commit == tip.id else {}
         return Base(tip, tip, listing.entries, listing.sidecar, signatures)
+
+    def _as_seen(
+        self, cache: GitCache, branches: Branches, seen: Seen, workspace: Workspace, doing: str
+    ) -> Base | None:
+        """The ground that a process that is gone left this workspace on, if it is this one, and is still kept.
+
+        Others may have saved since: what they did must not be taken for what this workspace has removed.
+        """
+        try:
+            tip, commit = (branches.bring(cache, one, doing) for one in (seen.tip, seen.commit))
+        except GitFailure as failure:
+            if not failure.is_gone:
+                raise
+            return None
+        listing = branches.listing(cache, commit, self._quota, doing)
+        base = Base(tip, commit, listing.entries, listing.sidecar, dict(seen.files), dict(seen.marks))
+        base.merged = tip if seen.is_merged else None
+        return base if seen.is_of(look(workspace, base, self._leave_out)) else None
 
     def _make_equal(
         self,
@@ -320,14 +363,24 @@ class GitStateManager(StateManager):
         listing = branches.listing(cache, wanted, self._quota, doing)
         before = self._bases.pop(branches.project_id, None)
         if before is None or before.commit is None:
-            signatures = self._seen.read(branches.project_id, wanted.id)
+            seen = self._seen.read(branches.project_id)
+            signatures = dict(seen.files) if seen is not None and seen.commit == wanted.id else {}
             before = Base(None, wanted, listing.entries, listing.sidecar, signatures)
         plan = make_plan(look(workspace, before, self._leave_out), listing.entries, _content_knower(before))
-        known = {path: before.signatures[path] for path in plan.keep} | carry_out(cache.git, workspace, plan)
-        base = Base(tip, wanted, listing.entries, listing.sidecar, known, before.kept_venvs)
+        kept = {path: before.signatures[path] for path in plan.keep}
+        written, marks = carry_out(cache.git, workspace, plan)
+        base = Base(tip, wanted, listing.entries, listing.sidecar, kept | written, kept | marks, before.kept_venvs)
         self._remember(branches.project_id, base, workspace)
-        self._seen.write(branches.project_id, wanted.id, known)
+        self._note(branches.project_id)
         return wanted.snapshot
+
+    def _note(self, project_id: str) -> None:
+        """Let the next process know what the workspace was last equal to, and which files still are."""
+        base = self._bases[project_id]
+        if base.commit is not None and base.tip is not None:
+            is_merged = base.merged is not None
+            seen = Seen(base.commit.id, base.tip.id, is_merged, base.signatures, base.marks)
+            self._seen.write(project_id, seen)
 
     def _remember(self, project_id: str, base: Base, workspace: Workspace) -> None:
         """Keep ``base`` for as long as the workspace is in use: many thousand projects may come and go."""
@@ -358,6 +411,12 @@ def _project_of(cache: GitCache, ref: str, name: str) -> str | None:
         if commit.said_project and encode_project_id(commit.said_project) == name:
             return commit.said_project
     return None
+
+
+def _checked(on_conflict: OnConflict) -> OnConflict:
+    if on_conflict not in get_args(OnConflict):
+        raise ValueError(f"on_conflict is 'error', 'merge' or 'overwrite', not {on_conflict!r}")
+    return on_conflict
 
 
 def _check_prefix(prefix: str) -> None:

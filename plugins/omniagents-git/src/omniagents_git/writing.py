@@ -47,9 +47,20 @@ class CommitWriter:
         return found
 
     def commit(
-        self, message: bytes, time: datetime, before: Placed, after: Placed, *, parent: str | None, tree: str | None
+        self,
+        message: bytes,
+        time: datetime,
+        before: Placed,
+        after: Placed,
+        *,
+        parent: str | None,
+        tree: str | None,
+        merged: str | None = None,
     ) -> str:
         """Write the commit that turns ``before``, the files of ``tree``, into ``after``; its id.
+
+        Args:
+            merged: Another parent.
 
         Raises:
             GitFailure: It could not be written.
@@ -60,6 +71,8 @@ class CommitWriter:
         stream.write(b"data %d\n" % len(message) + message + b"\n")
         if parent is not None:
             stream.write(b"from " + parent.encode() + b"\n")
+        if merged is not None:
+            stream.write(b"merge " + merged.encode() + b"\n")
         if tree is not None:
             stream.write(b"M 040000 " + tree.encode() + b' ""\n')
         for path in before.keys() - after.keys():
