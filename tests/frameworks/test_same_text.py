@@ -31,9 +31,7 @@ _CALLS = {
     "save_memory": Call("save_memory", {"key": "colour", "value": "blue"}),
     "uv": Call("uv", {"args": "--no-such-option"}),
     "wrong arguments": Call("glob", {"patern": 3}),
-    "unknown tool": Call("globs", {"pattern": "*"}),
     "no JSON": Call("glob", '{"pattern": '),
-    "no object": Call("glob", '["*"]'),
 }
 
 # What differs from one run to the next: names of logs.

@@ -14,17 +14,15 @@ from omniagents.backends.base import Backend
 from omniagents_snapshot.directory import DirectoryStateManager
 
 _APP = """\
-import json
-
-
 def index():
-    return {"hello": "world"}
+    return "hello"
 
 
 ROUTES = {"/": index}
 
 if __name__ == "__main__":
-    print(json.dumps({path: view() for path, view in sorted(ROUTES.items())}))
+    for path, view in sorted(ROUTES.items()):
+        print(path, view())
 """
 _SIEVE = "def primes(n):\n    return [p for p in range(2, n) if all(p % q for q in range(2, p))]\n"
 
@@ -43,7 +41,7 @@ def add_endpoint(request: Request) -> Turn:
     edit = {
         "absolute_path": "app.py",
         "old_string": 'ROUTES = {"/": index}',
-        "new_string": 'def health():\n    return {"status": "ok"}\n\n\nROUTES = {"/": index, "/health": health}',
+        "new_string": 'def health():\n    return "fine"\n\n\nROUTES = {"/": index, "/health": health}',
     }
     return Turn(calls=[Call("replace", edit)])
 
@@ -88,11 +86,11 @@ def test_users_find_their_own_work_on_the_second_day_and_nobody_else_s(
 
     with session("alice") as alice, session("bob") as bob:
         first = day(_FIRST_DAY, "alice", alice, "Create an app in app.py")
-        assert str(first) == '{"/": {"hello": "world"}}'
+        assert str(first) == "/ hello"
         day(_FIRST_DAY, "bob", bob, "Write a prime sieve")
     with session("alice") as alice, session("bob") as bob:
         second = day(_SECOND_DAY, "alice", alice, "Add an endpoint /health")
         day(_SECOND_DAY, "bob", bob, "What is here?")
-    assert str(second) == '{"/": {"hello": "world"}, "/health": {"status": "ok"}}'
+    assert str(second) == "/ hello\n/health fine"
     assert ("app.py" in seen["alice"], "sieve" in seen["alice"], "primes" in seen["alice"]) == (True, False, False)
     assert ("sieve.py" in seen["bob"], "app.py" in seen["bob"], "hello" in seen["bob"]) == (True, False, False)

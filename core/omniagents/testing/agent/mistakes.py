@@ -34,6 +34,11 @@ class MistakeTests(AgentTests):
         assert str(make_agent(script).run("Write.")) == "Done."
         assert workspace.read_bytes("a.txt") == b"a"
 
+    def test_arguments_that_are_json_but_no_object(self, make_agent: MakeAgent, workspace: Workspace) -> None:
+        script = [Turn(calls=[Call("glob", '["*"]')]), Turn(calls=[write("a.txt", "a")]), Turn("Done.")]
+        assert str(make_agent(script).run("Write.")) == "Done."
+        assert workspace.read_bytes("a.txt") == b"a"
+
     def test_an_unknown_tool(self, make_agent: MakeAgent) -> None:
         heard = Heard(Turn(calls=[Call("read_fil", {"absolute_path": "a.txt"})]), Turn("Sorry."))
         result = make_agent(heard.script).run("Read.")

@@ -13,12 +13,16 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import ChatGenerationChunk
+from pydantic import ValidationError
 
 from omniagents.agents.run import Run
-from omniagents.errors import AgentError
+from omniagents.errors import AgentError, ModelError
 
 __all__ = ["RunCallbacks", "RunMiddleware"]
 
+_UNREADABLE = (
+    "Your last tool call could not be read: its arguments were no JSON object. Nothing was done; try again."
+)
 _ABOUT_MEDIA = "What the tool results above show:"
 
 
@@ -54,14 +58,20 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        with self._turn(request) as adapted:
-            return self._finished(request, handler(adapted))
+        try:
+            with self._turn(request) as adapted:
+                return self._finished(request, handler(adapted))
+        except ModelError as error:
+            return self.wrap_model_call(_asked_again(request, error), handler)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        with self._turn(request) as adapted:
-            return self._finished(request, await handler(adapted))
+        try:
+            with self._turn(request) as adapted:
+                return self._finished(request, await handler(adapted))
+        except ModelError as error:
+            return await self.awrap_model_call(_asked_again(request, error), handler)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         given = self._hopeless(request)
@@ -123,6 +133,13 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
         if call["id"] in self._malformed:
             return self._malformed[call["id"]]
         return None if call["name"] in self._known else call["args"]
+
+
+def _asked_again(request: ModelRequest[Any], error: ModelError) -> ModelRequest[Any]:
+    """The request once more, where LangChain could not make a message of the answer; any other error is raised."""
+    if not isinstance(error.__cause__, ValidationError):
+        raise error
+    return request.override(messages=[*request.messages, HumanMessage(_UNREADABLE)])
 
 
 def _message(request: ToolCallRequest, run: Run, given: Mapping[str, Any] | str) -> ToolMessage:
