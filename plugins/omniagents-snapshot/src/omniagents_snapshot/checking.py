@@ -99,26 +99,26 @@ class Checker:
         self._uses: dict[str, _Use] = {}
         self._trees: set[TreeName] = set()
         self._pages: set[PageRef] = set()
+        self._snapshots: set[str] = set()
 
     def check(self, *, read_data: bool) -> CheckReport:
         """Look at every snapshot; with ``read_data`` at every stored byte of content."""
         sizes = {found.name: found.size for found in self._repository.list()}
         pointers = self._repository.pointer_names()
+        dropped: tuple[str, ...] = ()
         if sizes:
-            self._check_head()
+            dropped = self._check_head(bool(pointers))
+            pointers = [name for name in pointers if name.rpartition("-")[2] not in dropped]
             for name in pointers:
                 self._check_pointer(name)
         present = self._check_packs(sizes)
         if read_data:
-            with ThreadPoolExecutor(_PARALLEL) as executor:
-                self._reporter.start("check", len(present), sum(use.pack.size for use in present))
-                list(executor.map(self._check_pack, present))
-                self._reporter.finish()
+            self._read_packs(present)
         prefix = f"{self._repository.prefix}/packs/"
         used = {self._repository.pack_name(digest) for digest in self._uses}
         return CheckReport(
             project_id=self._repository.project_id,
-            snapshots=len(pointers),
+            snapshots=len(self._snapshots.union(name.rpartition("-")[2] for name in pointers)),
             objects=len(sizes),
             stored_bytes=sum(sizes.values()),
             packs_read=len(present) if read_data else 0,
@@ -126,14 +126,39 @@ class Checker:
             problems=tuple(self._problems),
         )
 
-    def _check_head(self) -> None:
+    def check_packs(self, trees: Mapping[TreeName, str], *, read_data: bool) -> list[Problem]:
+        """Which packs of these trees are missing or damaged; the values are the ids of their snapshots."""
+        sizes = {found.name: found.size for found in self._repository.list("packs/")}
+        for name, snapshot_id in trees.items():
+            self._check_tree(name, snapshot_id)
+        present = self._check_packs(sizes)
+        if read_data:
+            self._read_packs(present)
+        return self._problems
+
+    def _read_packs(self, present: list[_Use]) -> None:
+        with ThreadPoolExecutor(_PARALLEL) as executor:
+            self._reporter.start("check", len(present), sum(use.pack.size for use in present))
+            list(executor.map(self._check_pack, present))
+            self._reporter.finish()
+
+    def _check_head(self, is_saved: bool) -> tuple[str, ...]:
+        """The snapshots that ``HEAD`` says are dropped."""
+        name = f"{self._repository.prefix}/HEAD"
         try:
             head = self._repository.read_head().head
         except StateCorruptError as error:
-            self._note(f"{self._repository.prefix}/HEAD", error)
-            return
-        if head is not None:
-            self._check_tree(head.tree, head.snapshot_id)
+            self._note(name, error)
+            return ()
+        if head is None:
+            if is_saved:
+                self._problems.append(Problem(name, "is missing, so that nothing is loaded; repair() rebuilds it"))
+            return ()
+        self._snapshots.add(head.snapshot_id)
+        self._check_tree(head.tree, head.snapshot_id)
+        for tree in head.unrecorded:
+            self._check_tree(tree, tree.digest)
+        return head.dropped
 
     def _check_pointer(self, name: str) -> None:
         try:
@@ -149,6 +174,8 @@ class Checker:
         self._trees.add(name)
         try:
             outline = self._repository.get_outline(name)
+            snapshot_id = outline.snapshot.id
+            self._snapshots.add(snapshot_id)
             for pack in outline.packs.values():
                 self._uses.setdefault(pack.digest, _Use(pack)).snapshots.add(snapshot_id)
             tree = self._repository.open_tree(name, outline)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from omniagents._ids import new_snapshot_id
-from omniagents.errors import StateError
+from omniagents.errors import StateCorruptError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.model import Head, TreeName
 from omniagents_snapshot.repository import HeadState, Repository
@@ -59,7 +59,15 @@ def record(repository: Repository, state: HeadState, known: Mapping[TreeName, Sn
     due = [state.head.tree, *state.head.unrecorded]
 
     def write(tree: TreeName) -> None:
-        repository.put_pointer(known.get(tree) or repository.get_outline(tree).snapshot, tree)
+        snapshot = known.get(tree)
+        if snapshot is None:
+            try:
+                snapshot = repository.get_outline(tree).snapshot
+            except StateCorruptError as error:
+                # Dropped by a prune meanwhile; if it is damage, a check finds it.
+                _log.debug("no history entry for the tree %s: %s", tree.digest, error)
+                return
+        repository.put_pointer(snapshot, tree)
 
     try:
         with ThreadPoolExecutor(_PARALLEL) as executor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import BinaryIO, Final
 
 from omniagents._ids import check_project_id, new_snapshot_id
 from omniagents.errors import SnapshotNotFoundError, StateConflictError, StateError
@@ -12,8 +13,16 @@ from omniagents.state import Snapshot
 from omniagents_snapshot.access import Access
 from omniagents_snapshot.checking import Checker, CheckReport
 from omniagents_snapshot.committing import swap
+from omniagents_snapshot.contents import check_paths
+from omniagents_snapshot.diffing import SnapshotDiff, diff_lines, diff_trees
+from omniagents_snapshot.exporting import Compression, write_tar
+from omniagents_snapshot.forking import fork
+from omniagents_snapshot.measuring import ProjectStats, project_stats
+from omniagents_snapshot.model import Tree
 from omniagents_snapshot.pruning import PruneReport, prune
+from omniagents_snapshot.repairing import Repairer, RepairReport
 from omniagents_snapshot.repository import Repository, project_ids
+from omniagents_snapshot.restoring import everything, is_within
 from omniagents_snapshot.retention import Retention
 from omniagents_snapshot.store import Store
 
@@ -67,6 +76,101 @@ class Maintenance:
             StateCorruptError: Something of what is to be kept is damaged; nothing was removed.
         """
         return prune(self._repository(project_id), retention or self.retention, self._session, dry_run=dry_run)
+
+    def repair(self, project_id: str, *, read_data: bool = True, dry_run: bool = False) -> RepairReport:
+        """Rebuild what can be rebuilt, and say what cannot. Nobody may be saving the project meanwhile.
+
+        A lost ``HEAD`` and lost entries of the history come back from the snapshots themselves. Where content is
+        lost, the snapshots that held it are stored anew without those files, which the report and
+        ``Snapshot.left_out`` name; everything else of them can be restored again.
+
+        Args:
+            read_data: Read every stored byte to find out what is damaged; False for what is missing only.
+            dry_run: Only say what would be done.
+        """
+        return Repairer(self._repository(project_id), self._session, dry_run=dry_run).repair(read_data=read_data)
+
+    def fork(self, project_id: str, new_project_id: str, *, snapshot_id: str | None = None) -> Snapshot:
+        """Begin a new project with a snapshot of another, by default its latest. The other is not touched.
+
+        Stored content is copied by the store itself where it can (``CopyingStore``).
+
+        Returns:
+            The new project's first snapshot.
+
+        Raises:
+            SnapshotNotFoundError: There is no such snapshot.
+            StateError: The new project exists already.
+        """
+        return fork(self._repository(project_id), self._repository(new_project_id), snapshot_id, self._session)
+
+    def diff(
+        self, project_id: str, before_id: str, after_id: str, *, paths: Sequence[str] | None = None
+    ) -> SnapshotDiff:
+        """Which paths differ between two snapshots. Reads no content.
+
+        Args:
+            paths: Only these files and directories, with everything below them.
+
+        Raises:
+            SnapshotNotFoundError: There is no such snapshot.
+        """
+        repository = self._repository(project_id)
+        return diff_trees(_tree(repository, before_id), _tree(repository, after_id), _within(paths))
+
+    def diff_text(
+        self,
+        project_id: str,
+        before_id: str,
+        after_id: str,
+        *,
+        paths: Sequence[str] | None = None,
+        max_file_bytes: int = 1 << 20,
+    ) -> Iterator[str]:
+        """The lines that differ between two snapshots, as ``diff -u`` shows them; reads the changed files only.
+
+        Args:
+            paths: Only these files and directories, with everything below them.
+            max_file_bytes: Of larger files, and of those that are not UTF-8, it is only said that they differ.
+
+        Raises:
+            SnapshotNotFoundError: There is no such snapshot.
+            StateCorruptError: Content is missing or damaged.
+        """
+        repository = self._repository(project_id)
+        before, after = _tree(repository, before_id), _tree(repository, after_id)
+        return diff_lines(repository, before, after, _within(paths), max_file_bytes)
+
+    def export(
+        self,
+        project_id: str,
+        snapshot_id: str,
+        file: BinaryIO,
+        *,
+        paths: Sequence[str] | None = None,
+        compression: Compression | None = None,
+    ) -> Snapshot:
+        """Write a snapshot as a tar archive (POSIX pax), streamed.
+
+        Args:
+            file: Need not be seekable; stays open.
+            paths: Only these files and directories, with everything below them.
+            compression: None or ``"zstd"``.
+
+        Raises:
+            SnapshotNotFoundError: There is no such snapshot.
+            FileNotFoundError: The snapshot has no such path; nothing was written.
+            StateCorruptError: Content is missing or damaged; the archive is then incomplete.
+        """
+        repository = self._repository(project_id)
+        tree = _tree(repository, snapshot_id)
+        within = everything if paths is None else check_paths(tree, paths)
+        write_tar(repository, tree, file, within=within, compression=compression)
+        return tree.snapshot
+
+    def stats(self, project_id: str) -> ProjectStats:
+        """How much is kept, and what it takes. Reads descriptions only."""
+        return project_stats(self._repository(project_id))
 
     def tags(self, project_id: str) -> dict[str, str]:
         """Snapshot ids by tag."""
@@ -124,6 +228,14 @@ class Maintenance:
 
     def _repository(self, project_id: str) -> Repository:
         return Repository(self.store, check_project_id(project_id), self._access)
+
+
+def _tree(repository: Repository, snapshot_id: str) -> Tree:
+    return repository.get_tree(repository.find(snapshot_id)[1])
+
+
+def _within(paths: Sequence[str] | None) -> Callable[[str], bool]:
+    return everything if paths is None else is_within(paths)
 
 
 def _check_new_tag(project_id: str, tags: dict[str, str], tag: str, snapshot_id: str) -> None:

@@ -114,7 +114,6 @@ def _plan(repository: Repository, head: Head, retention: Retention) -> _Plan:
             used.discard(last)
     if used:
         raise repository.corrupt(repository.pack_name(min(used)), "is missing")
-    plan.dropped += [one for one in head.dropped if one not in plan.dropped]
     return plan
 
 
@@ -130,7 +129,7 @@ def _marked(head: Head, plan: _Plan, session: str) -> Head:
         commit_id=new_snapshot_id(),
         session=session,
         condemned=tuple(sorted(plan.condemned.union(head.condemned))),
-        dropped=tuple(plan.dropped),
+        dropped=tuple(dict.fromkeys([*plan.dropped, *head.dropped])),
         unrecorded=tuple(tree for tree in head.unrecorded if tree in plan.kept_trees),
         tags={tag: snapshot for tag, snapshot in head.tags.items() if snapshot in plan.kept},
     )
@@ -143,7 +142,11 @@ def _delete(repository: Repository, plan: _Plan) -> None:
 
 
 def _forget(repository: Repository, plan: _Plan, session: str) -> None:
-    """Take the marks of what is deleted off ``HEAD``; names of packs never come again."""
+    """Take marks off ``HEAD``: of the packs that are deleted, whose names never come again; and of the snapshots
+    that an earlier prune dropped. Those of this one stay, so that a history entry that is still being written by
+    whoever saved one of them says nothing; the next prune finds and deletes it."""
+    late = {name.rpartition("-")[2] for name in plan.objects.get("history", ())}
+    stay = late.union(plan.dropped)
     for _ in range(_ATTEMPTS):
         state = repository.read_head()
         if state.head is None:
@@ -153,7 +156,7 @@ def _forget(repository: Repository, plan: _Plan, session: str) -> None:
             commit_id=new_snapshot_id(),
             session=session,
             condemned=tuple(pack for pack in state.head.condemned if pack not in plan.condemned),
-            dropped=tuple(one for one in state.head.dropped if one not in plan.dropped),
+            dropped=tuple(one for one in state.head.dropped if one in stay),
         )
         if (head.condemned, head.dropped) == (state.head.condemned, state.head.dropped):
             return

@@ -19,6 +19,7 @@ from omniagents_snapshot.progress import Reporter
 from omniagents_snapshot.ranges import PackRange, ranges_of
 from omniagents_snapshot.sealing import Hasher, Sealer
 from omniagents_snapshot.small_objects import (
+    copied_format,
     decode_head,
     decode_pointer,
     decode_project_id,
@@ -121,6 +122,15 @@ class Repository:
         if self._hasher is None:
             self.store.put_new(self._name("format.json"), new_format(self.project_id, self.access.encryption))
 
+    def create_like(self, other: Repository) -> bool:
+        """Store the format with another project's key; False if this project has one already."""
+        data = other._checked(
+            "format.json",
+            lambda data: copied_format(data, other.project_id, self.project_id, self.access.encryption),
+            _FORMAT_MAX_BYTES,
+        )
+        return self.store.put_new(self._name("format.json"), data)
+
     def change_key(self, new: Encryption) -> None:
         """Wrap the project's own key for another key; nothing else is written, and what is stored stays readable.
 
@@ -205,16 +215,16 @@ class Repository:
                 raise self.unsavable(error) from error
             stored = writer.finish(tree.snapshot)
             packer.wait()
-        return self.put_outline(stored)
+        return self.put_outline(stored.outline())
 
-    def put_outline(self, tree: StoredTree) -> TreeName:
+    def put_outline(self, outline: Outline) -> TreeName:
         """Store what names a tree's packs and pages.
 
         Raises:
             StateError: It is larger than a tree may be.
         """
         try:
-            data = encode_outline(tree.outline(), self.sealer)
+            data = encode_outline(outline, self.sealer)
             if len(data) > TREE_MAX_STORED_BYTES:
                 raise ValueError(f"its description takes {len(data)} bytes, more than {TREE_MAX_STORED_BYTES}")
         except ValueError as error:

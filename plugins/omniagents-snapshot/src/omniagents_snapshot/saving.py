@@ -123,7 +123,7 @@ class Saver:
                 writer = TreeWriter(self._repository, packer, numbers, base.tree, self._condemned)
                 writer.write(new.rows())
                 tree = writer.finish(self._describe(new, message, _left_out(scan, read)))
-                name = self._repository.put_outline(tree)  # while the last packs are on their way
+                name = self._repository.put_outline(tree.outline())  # while the last packs are on their way
                 self._reporter.start("store")
                 packer.wait()
                 self._reporter.finish()

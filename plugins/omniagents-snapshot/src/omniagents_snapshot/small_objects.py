@@ -23,6 +23,7 @@ from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Hasher, Sealer
 from omniagents_snapshot.tree_format import from_microseconds, to_microseconds
 
 __all__ = [
+    "copied_format",
     "decode_head",
     "decode_pointer",
     "decode_project_id",
@@ -61,6 +62,18 @@ def rewrapped_format(data: bytes, project_id: str, old: Encryption, new: Encrypt
     fields = _load(_text(data))
     open_format(data, project_id, old)
     return _format(project_id, old.unwrap(_wrapped_key(fields), project_id), new)
+
+
+def copied_format(data: bytes, project_id: str, new_project_id: str, encryption: Encryption | None) -> bytes:
+    """The ``format.json`` of another project with the same key.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    fields = _load(_text(data))
+    open_format(data, project_id, encryption)
+    key = _key(fields) if encryption is None else encryption.unwrap(_wrapped_key(fields), project_id)
+    return _format(new_project_id, key, encryption)
 
 
 def _format(project_id: str, key: bytes, encryption: Encryption | None) -> bytes:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from omniagents.errors import StateError
 
-__all__ = ["ObjectMissingError", "Store", "StoredObject", "Versioned", "check_name"]
+__all__ = ["CopyingStore", "ObjectMissingError", "Store", "StoredObject", "Versioned", "check_name"]
 
 # No component starts with a dot: ``..`` is refused, and dotted names stay free for a store's own use.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\Z")
@@ -76,6 +76,18 @@ class Store(Protocol):
 
     def head(self, name: str) -> int | None:
         """The object's size in bytes; None if there is none."""
+
+
+@runtime_checkable
+class CopyingStore(Protocol):
+    """An ability that a ``Store`` may have: copies that do not pass through this machine."""
+
+    def copy_new(self, source: str, target: str) -> bool:
+        """``put_new`` of ``target`` with the content of ``source``.
+
+        Raises:
+            ObjectMissingError: There is no ``source``.
+        """
 
 
 def check_name(name: str) -> str:
