@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.examples import PAGES, Block, blocks
+from tests.services.model_server import Call, ModelServer, Request, Turn
 
 from omniagents.plugins.first_party import install_command
 
@@ -28,11 +29,23 @@ def missing(block: Block) -> list[str]:
     return [name for name in block.needs if find_spec(name.replace("-", "_")) is None]
 
 
-def run(block: Block, place: Path) -> subprocess.CompletedProcess[str]:
-    """The block as a program of its own, in an empty directory, with all its data there."""
+def model(request: Request) -> Turn:
+    """Writes a program, runs it, and tells what it printed, whatever it is asked."""
+    done = len(request.results)
+    if done == 0:
+        return Turn(calls=[Call("write_file", {"absolute_path": "app.py", "content": "print('hello')\n"})])
+    if done == 1:
+        return Turn(calls=[Call("run_shell_command", {"command": "python3 app.py"})])
+    return Turn(f"app.py runs, and prints: {request.results[1].text}")
+
+
+def run(block: Block, place: Path, server: ModelServer) -> subprocess.CompletedProcess[str]:
+    """The block as a program of its own, in an empty directory, with all its data there; its model is a script."""
     program = place / "example.py"
     program.write_text(block.code, encoding="utf-8")
     home = {"XDG_DATA_HOME": str(place / "data"), "XDG_CACHE_HOME": str(place / "cache"), "PYTHONWARNINGS": "error"}
+    keys = {"OPENAI_API_KEY": "unused", "OPENAI_BASE_URL": server.openai_url, "ANTHROPIC_API_KEY": "unused"}
+    home = {**home, **keys, "ANTHROPIC_BASE_URL": server.anthropic_url}
     work = place / "work"
     work.mkdir()
     return subprocess.run(
@@ -42,7 +55,8 @@ def run(block: Block, place: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_block_does_what_it_says(block: Block, tmp_path: Path) -> None:
-    finished = run(block, tmp_path)
+    with ModelServer(model) as server:
+        finished = run(block, tmp_path, server)
     absent = missing(block)
     if absent:
         last = finished.stderr.splitlines()[-1]
