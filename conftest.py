@@ -1,15 +1,17 @@
-"""For every test of the checkout: under CI=true nothing may skip, and hypothesis takes the time it needs."""
+"""For every test: under CI=true nothing may skip, hypothesis has time, and services end with the session."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.services import docker_engine, podman_engine, session
 
 # Shared machines stall for longer than hypothesis's deadline; how long an example takes is the benchmarks' business.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,6 +20,22 @@ settings.load_profile("shared-machine")
 # Started in the background, a test run inherits to ignore SIGINT, and so would every program it starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the session to whatever starts a service for it, in this process or a worker's."""
+    if not hasattr(config, "workerinput"):
+        os.environ[session.VARIABLE] = uuid.uuid4().hex
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the engines that this session started, and no others."""
+    if hasattr(config, "workerinput"):
+        return
+    if session.is_ours(docker_engine.FOLDER):
+        docker_engine.stop()
+    if session.is_ours(podman_engine.folder()):
+        podman_engine.stop()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -86,6 +86,15 @@ def test_the_mode_of_the_file_stays(backend: Any, workspace_root: Path) -> None:
     assert (workspace_root / "run.sh").stat().st_mode & 0o777 == 0o755
 
 
+def test_a_file_that_nobody_may_read_is_refused_to_root_as_well(backend: Any, workspace_root: Path) -> None:
+    (workspace_root / "a.txt").write_bytes(b"old\n")
+    (workspace_root / "a.txt").chmod(0o200)
+    result = ReplaceTool(backend=backend).execute(absolute_path="a.txt", old_string="old", new_string="new")
+    assert result.error_type == "PERMISSION_DENIED"
+    (workspace_root / "a.txt").chmod(0o600)
+    assert (workspace_root / "a.txt").read_bytes() == b"old\n"
+
+
 def test_all_places_are_replaced_when_their_number_is_expected(replace: Any) -> None:
     result, after = replace(b"x\ny\nx x\n", "x", "z", expected_replacements=3)
     assert after == b"z\ny\nz z\n"

@@ -27,6 +27,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script, this folder is the only one
+
+from tests.services.session import note_start
+
 __all__ = ["IMAGES", "address", "archive_of", "engine_answers", "ensure_image", "start", "stop"]
 
 FOLDER = Path(os.environ.get("OMNIAGENTS_SERVICES", "/var/tmp/omniagents-services")) / "docker"
@@ -155,6 +159,7 @@ def _start_engine() -> None:
     _wait(lambda: engine_answers() or engine.poll() is not None, _START_SECONDS, f"dockerd does not answer, see {LOG}")
     if engine.poll() is not None:
         raise RuntimeError(f"dockerd ended with {engine.returncode}; {LOG} ends with: {_tail(LOG)}")
+    note_start(FOLDER)
 
 
 def _runtime_options() -> list[str]:

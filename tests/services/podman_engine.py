@@ -20,7 +20,11 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["IMAGE", "address", "start", "stop"]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script, this folder is the only one
+
+from tests.services.session import note_start
+
+__all__ = ["IMAGE", "address", "folder", "start", "stop"]
 
 IMAGE = "omniagents-test:python"
 
@@ -48,13 +52,14 @@ exec runc "$@"
 """
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Its folder."""
     return Path(os.environ.get("OMNIAGENTS_SERVICES", "/var/tmp/omniagents-services")) / "podman"
 
 
 def address() -> str:
     """What DOCKER_HOST is for it."""
-    return f"unix://{_folder() / 'podman.sock'}"
+    return f"unix://{folder() / 'podman.sock'}"
 
 
 def start(archive: Path) -> str:
@@ -64,12 +69,12 @@ def start(archive: Path) -> str:
         RuntimeError: Something is missing and this user may not install it, or it does not come up.
     """
     _need_commands()
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    place = folder()
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _answers():
-            _launch(folder)
+            _launch(place)
         if subprocess.run([*_podman(), "image", "exists", IMAGE], check=False).returncode:
             subprocess.run([*_podman(), "import", "--quiet", str(archive), IMAGE], check=True, capture_output=True)
     return address()
@@ -78,8 +83,8 @@ def start(archive: Path) -> str:
 def stop() -> None:
     """Stop it, by its process id."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(int((_folder() / "pid").read_text("ascii")), signal.SIGTERM)
-        (_folder() / "pid").unlink()
+        os.kill(int((folder() / "pid").read_text("ascii")), signal.SIGTERM)
+        (folder() / "pid").unlink()
 
 
 def _need_commands() -> None:
@@ -91,11 +96,11 @@ def _need_commands() -> None:
 
 
 def _podman() -> list[str]:
-    folder = _folder()
-    runtime = folder / "runc-here"
+    place = folder()
+    runtime = place / "runc-here"
     runtime.write_text(_RUNTIME, encoding="ascii")
     runtime.chmod(0o755)
-    return ["podman", "--runtime", str(runtime), "--root", str(folder / "data"), "--runroot", str(folder / "run")]
+    return ["podman", "--runtime", str(runtime), "--root", str(place / "data"), "--runroot", str(place / "run")]
 
 
 def _launch(folder: Path) -> None:
@@ -104,6 +109,7 @@ def _launch(folder: Path) -> None:
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     _started.append(engine)
     (folder / "pid").write_text(str(engine.pid), encoding="ascii")
+    note_start(folder)
     end = time.monotonic() + _START_SECONDS
     while not _answers():
         if engine.poll() is not None or time.monotonic() > end:
@@ -115,7 +121,7 @@ def _answers() -> bool:
     connection = http.client.HTTPConnection("podman", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
-        connection.sock.connect(str(_folder() / "podman.sock"))
+        connection.sock.connect(str(folder() / "podman.sock"))
         connection.request("GET", "/_ping")
         return connection.getresponse().status == 200
     except OSError:

@@ -77,7 +77,7 @@ def read_stored(
 
     Raises:
         GuestFailure: ``FILE_NOT_FOUND``, ``IS_A_DIRECTORY``, ``NOT_A_DIRECTORY``, ``NOT_A_REGULAR_FILE``,
-            ``PERMISSION_DENIED``; ``FILE_TOO_LARGE`` above ``max_bytes``.
+            ``PERMISSION_DENIED`` (also to root, for a file that nobody may read); ``FILE_TOO_LARGE`` above ``max_bytes``.
     """
     name = resolved if named is None else named
     try:
@@ -86,6 +86,8 @@ def read_stored(
         try:
             status = os.fstat(descriptor)
             _require_regular(status, name)
+            if not status.st_mode & 0o444:  # root may read anything, and is refused what is refused to everybody
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return b"".join(_pieces_of(descriptor, status.st_size, max_bytes, name)), status
         finally:
             os.close(descriptor)
