@@ -130,7 +130,11 @@ class Repairer:
                 self._actions.append(f"the history entry is replaced if its snapshot is there: {error}")
                 self._obsolete.append(pointer)
                 continue
-            if snapshot.id not in found and not self._take_tree(name, found, pointer):
+            if snapshot.id in found and found[snapshot.id].name != name:
+                # A repair that was interrupted had stored the snapshot anew.
+                self._actions.append(f"the history entry names the repaired snapshot: {pointer}")
+                self._obsolete.append(pointer)
+            elif snapshot.id not in found and not self._take_tree(name, found, pointer):
                 self._actions.append(f"the history entry of a lost snapshot is removed: {pointer}")
                 self._obsolete.append(pointer)
         known = {one.name.digest for one in found.values()}

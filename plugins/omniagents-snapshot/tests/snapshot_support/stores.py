@@ -51,6 +51,10 @@ class WatchedStore:
         answer: bool = self._pass("put_new", name, data)
         return answer
 
+    def copy_new(self, source: str, target: str) -> bool:
+        answer: bool = self._pass("copy_new", source, target)
+        return answer
+
     def read_versioned(self, name: str) -> Versioned | None:
         answer: Versioned | None = self._pass("read_versioned", name)
         return answer
