@@ -43,7 +43,7 @@ class RunCallbacks(BaseCallbackHandler):
             self.answer = chunk.message if self.answer is None else self.answer + chunk.message
 
 
-class RunMiddleware(AgentMiddleware[Any, Any, Any]):
+class RunMiddleware(AgentMiddleware):
     """Counts turns, records calls, mends what would end a run: calls that cannot be parsed, or of unknown tools."""
 
     def __init__(self, run: Run, callbacks: RunCallbacks, profile: Mapping[str, Any], known: Sequence[str]) -> None:
