@@ -53,6 +53,13 @@ class ExecResult(NamedTuple):
     output: str
 
 
+class _Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
+    """The SDK's, whose TLS settings requests would forget where REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        return super().merge_environment_settings(url, proxies, stream, self.verify if verify is None else verify, cert)
+
+
 class Engine:
     """A Docker Engine, or what speaks like one.
 
@@ -85,12 +92,12 @@ class Engine:
             _knock(arguments.get("base_url"))
             said = _greeting(arguments)
             arguments["version"] = said.get("Api-Version", "auto")
-            return cls(docker.APIClient(**arguments), arguments, is_podman="Libpod-API-Version" in said)
+            return cls(_Client(**arguments), arguments, is_podman="Libpod-API-Version" in said)
 
     def sibling(self) -> Engine:
         """Another connection to the same engine."""
         with self._asking("the engine does not take another connection"):
-            return Engine(docker.APIClient(**self._arguments), self._arguments, self.is_podman)
+            return Engine(_Client(**self._arguments), self._arguments, self.is_podman)
 
     def info(self) -> dict[str, Any]:
         """What the engine says of itself and its machine."""
@@ -295,7 +302,7 @@ def _context(name: str | None) -> Context | None:
 
 def _greeting(arguments: Mapping[str, Any]) -> Mapping[str, str]:
     """The headers of the engine's answer to a ping. Its whole version takes 10 ms: it asks each of its parts."""
-    with contextlib.closing(docker.APIClient(**arguments)) as client:
+    with contextlib.closing(_Client(**arguments)) as client:
         answer = client.get(f"{client.base_url}/_ping", timeout=arguments["timeout"])
         answer.raise_for_status()
         headers: Mapping[str, str] = answer.headers
