@@ -7,6 +7,7 @@ import http.server as plain
 import logging
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from omniagents_git.state_manager import GitStateManager
 
 pytestmark = pytest.mark.service
 
-TOKEN = "tok-4f1c8e0b9a7d46e2"
+TOKEN = f"tok-{uuid.uuid4().hex}"  # nobody else's: other tests leave theirs in the home, on purpose
 FORMS = (TOKEN.encode(), base64.b64encode(f"alice:{TOKEN}".encode()))
 Ways = Callable[..., GitStateManager]
 
@@ -44,7 +45,7 @@ def manager(
     request: pytest.FixtureRequest, http: GitOverHttp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> GitStateManager:
     """A manager that was given the token in one of the ways."""
-    http.accounts["x-access-token"] = TOKEN
+    http.accounts.update({"alice": TOKEN, "x-access-token": TOKEN})
     url, options = f"{http.url}/states.git", {}
     if request.param == "token=":
         options = {"token": TOKEN, "username": "alice"}

@@ -11,7 +11,7 @@ from omniagents_git.failures import GitFailure
 from omniagents_git.objects import Listing, read_commits, read_listing
 from omniagents_git.tree import Quota
 
-__all__ = ["Branches"]
+__all__ = ["Branches", "check_prefix", "project_of"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,22 @@ def _with_sides(chain: list[Commit], sides: list[Commit]) -> list[Commit]:
         older = (place for place, one in enumerate(found) if one.snapshot.created_at <= side.snapshot.created_at)
         found.insert(next(older, len(found)), side)
     return found
+
+
+def project_of(cache: GitCache, ref: str, name: str) -> str | None:
+    """The project that a branch is of, as its newest commit of ours says, if that can be true."""
+    ids = cache.first_parents(ref, 1000)
+    for commit in read_commits(cache.git, "", ids):
+        if commit.said_project and encode_project_id(commit.said_project) == name:
+            return commit.said_project
+    return None
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises ValueError for one that makes no names of branches, or names that another could make."""
+    parts = prefix.split("/")
+    allowed = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+    if parts[-1] or not all(part and set(part) <= allowed for part in parts[:-1]):
+        raise ValueError(
+            f"a branch prefix is made of letters, digits, '-' and '_', with a '/' after each part; not {prefix!r}"
+        )

@@ -17,13 +17,7 @@ __all__ = ["CheckReport", "Problem", "check_project"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something damaged.
-
-    Attributes:
-        name: The branch or commit.
-        message: What is wrong with it.
-        snapshots: Ids of the snapshots that cannot be restored because of it.
-    """
+    """Something that is damaged: a branch or commit, what is wrong with it, and which snapshots are lost to it."""
 
     name: str
     message: str
@@ -35,20 +29,21 @@ class CheckReport:
     """What a check found.
 
     Attributes:
-        snapshots: How many the history lists.
-        objects: How many git objects they are, and ``stored_bytes`` what those take, compressed.
         problems: Empty if all is well.
+        snapshots: How many the history lists.
+        objects: How many git objects they are made of.
+        stored_bytes: What those take, compressed.
     """
 
     project_id: str
+    problems: tuple[Problem, ...]
     snapshots: int
     objects: int
     stored_bytes: int
-    problems: tuple[Problem, ...]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every snapshot can be restored, as far as was looked."""
+        """Whether no problem was found."""
         return not self.problems
 
 

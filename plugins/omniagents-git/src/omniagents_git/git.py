@@ -113,7 +113,8 @@ class Git:
         environment = {name: value for name, value in environment.items() if not _has_secret(value, known)}
         with channel(self.remote, secret) as way:
             # A token that is given is the only one: else git would tell it to the user's helpers, which may store it.
-            helpers = [] if secret else _user_credential_config(tuple(sorted(environment.items())))
+            is_asked = secret is None and self.remote.scheme in ("http", "https")
+            helpers = _user_credential_config(environment) if is_asked else []
             pairs = [*helpers, *way.config, (f"remote.{REMOTE_NAME}.url", self.remote.url), *config]
             try:
                 return self._run(
@@ -333,8 +334,7 @@ def _has_secret(value: str, known: Sequence[Secret]) -> bool:
     return any(secret.password in value for secret in known)
 
 
-@functools.cache
-def _user_credential_config(environment: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+def _user_credential_config(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """``credential.*`` of the user's and the system's configuration, in git's order; nothing else of it."""
     own = dict(environment)
     own.update({name: os.environ[name] for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM") if name in os.environ})

@@ -19,14 +19,13 @@ from omniagents.errors import SnapshotNotFoundError, StateConflictError
 from omniagents.records import FileInfo
 from omniagents.state import Snapshot, StateManager
 from omniagents_git.base import Base, OnConflict
-from omniagents_git.branches import Branches
+from omniagents_git.branches import Branches, check_prefix, project_of
 from omniagents_git.cache import GitCache, Push
 from omniagents_git.checking import CheckReport, check_project
 from omniagents_git.credentials import Credentials
 from omniagents_git.description import Commit
 from omniagents_git.failures import GitFailure
 from omniagents_git.git import Git
-from omniagents_git.objects import read_commits
 from omniagents_git.planning import look, make_plan
 from omniagents_git.remote import parse_remote
 from omniagents_git.restoring import carry_out
@@ -92,7 +91,7 @@ class GitStateManager(StateManager):
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep is at least 1, not {keep!r}")
-        _check_prefix(branch_prefix)
+        check_prefix(branch_prefix)
         self._remote = parse_remote(remote)
         self._credentials = Credentials(self._remote, token, username)
         self._prefix = branch_prefix
@@ -261,7 +260,7 @@ class GitStateManager(StateManager):
             news = [ref for ref, commit in branches.items() if here.get(ref) != commit]
             if news:
                 cache.fetch_commits(news, doing=doing)
-            found = {ref: _project_of(cache, ref, ref.removeprefix(heads)) for ref in branches}
+            found = {ref: project_of(cache, ref, ref.removeprefix(heads)) for ref in branches}
             for ref in (ref for ref, project in found.items() if project is None):
                 _log.warning("the branch %s of %s is of no project that can be told", ref, self._remote.url)
             return sorted(project for project in found.values() if project is not None)
@@ -404,25 +403,7 @@ def _content_knower(base: Base) -> Callable[[FileInfo, Entry], bool]:
     return has_content
 
 
-def _project_of(cache: GitCache, ref: str, name: str) -> str | None:
-    """The project that a branch is of, as its newest commit of ours says, if that can be true."""
-    ids = cache.first_parents(ref, 1000)
-    for commit in read_commits(cache.git, "", ids):
-        if commit.said_project and encode_project_id(commit.said_project) == name:
-            return commit.said_project
-    return None
-
-
 def _checked(on_conflict: OnConflict) -> OnConflict:
     if on_conflict not in get_args(OnConflict):
         raise ValueError(f"on_conflict is 'error', 'merge' or 'overwrite', not {on_conflict!r}")
     return on_conflict
-
-
-def _check_prefix(prefix: str) -> None:
-    parts = prefix.split("/")
-    allowed = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-    if parts[-1] or not all(part and set(part) <= allowed for part in parts[:-1]):
-        raise ValueError(
-            f"a branch prefix is made of letters, digits, '-' and '_', with a '/' after each part; not {prefix!r}"
-        )

@@ -1,13 +1,13 @@
-"""A tree as a value: what is kept of each path, how two trees differ, and what a workspace may hold at most."""
+"""A tree as a value: how two differ, and what one may hold. An entry's ``content`` has the ids of its blobs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from omniagents.errors import StateQuotaError
 from omniagents.records import FileInfo
+from omniagents_snapshot.model import Entry, EntryKind, decode_path, encode_path
 from omniagents_snapshot.validation import path_problem
 
 __all__ = [
@@ -22,38 +22,6 @@ __all__ = [
     "kept_mode",
     "order_of",
 ]
-
-EntryKind = Literal["file", "directory", "link"]
-
-
-class Entry(NamedTuple):
-    """One path.
-
-    Attributes:
-        path: Relative, ``/``-separated; undecodable bytes as surrogate escapes.
-        mode: Permission bits; 0 for a link.
-        mtime_ns: Nanoseconds since the epoch.
-        size: Bytes of a file.
-        content: The ids of a file's blobs, in order.
-        target: Where a link points.
-    """
-
-    path: str
-    kind: EntryKind
-    mode: int
-    mtime_ns: int
-    size: int = 0
-    content: tuple[bytes, ...] = ()
-    target: str = ""
-
-
-def encode_path(path: str) -> bytes:
-    """The bytes that the environment calls this path by."""
-    return path.encode("utf-8", "surrogateescape")
-
-
-def decode_path(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def order_of(path: str) -> list[bytes]:
