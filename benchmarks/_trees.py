@@ -27,7 +27,7 @@ __all__ = ["NEEDLE", "Tree", "search_tree", "state_tree"]
 NEEDLE = "Zanzibar_rare_needle"
 
 _SEED = 20_260
-_FORMAT = 4  # raise it when what is generated changes
+_FORMAT = 5  # raise it when what is generated changes
 _CORPUS_BYTES = 48 << 20
 _WORDS = "api auth batch billing cache client config core data export feed graph index jobs legacy mail model".split()
 _ENDINGS = [".py"] * 10 + [".js", ".ts", ".md", ".c", ".h", ".txt", ".json"]
@@ -191,8 +191,9 @@ class _StateTree:
         self._repository(directory / "checkout", 700)
         data = directory / "data"
         data.mkdir()
+        for megabytes in (60, 100):
+            (data / f"random{megabytes}.bin").write_bytes(self._choose.randbytes(megabytes * 1_000_000 // self._scale))
         for number in range(4):
-            (data / f"random{number}.bin").write_bytes(self._choose.randbytes(35_000_000 // self._scale))
             self._csv(data / f"table{number}.csv", 480_000 // self._scale)
             self._json_lines(data / f"events{number}.jsonl", 300_000 // self._scale)
         for number in range(2):
