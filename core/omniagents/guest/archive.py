@@ -264,15 +264,16 @@ class _Importer:
                 self._take_directory(path, parts, mode, mtime)
                 return
             parent = self._descent.to(parts[:-1], self._enter)
-            if kind == LINK:
+            if kind == FILE:
+                status = self._take_file(parent, parts, mode, mtime, size, source)
+            elif kind == LINK:
                 self._clear(parent, parts)
                 os.symlink(target, parts[-1], dir_fd=parent)
                 os.utime(parts[-1], ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
-            elif kind == FILE:
-                self._take_file(parent, parts, mode, mtime, size, source)
+                status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
             else:
                 raise GuestFailure("INVALID_ARGUMENTS", "an archive may hold files, directories and links only")
-            self._statuses += STATUS.pack(*_facts(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)))
+            self._statuses += STATUS.pack(*_facts(status))
         except OSError as error:
             raise failure_of_os_error(error, os.fsdecode(path)) from error
 
@@ -304,13 +305,15 @@ class _Importer:
         self._directories.append((path, mode, mtime, len(self._statuses)))
         self._statuses += bytes(STATUS.size)
 
-    def _take_file(self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: Source) -> None:
-        name = parts[-1]
-        temporary = (TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX).encode()
+    def _take_file(
+        self, parent: int, parts: List[bytes], mode: int, mtime: int, size: int, source: Source
+    ) -> os.stat_result:
+        name = written_as = parts[-1]
         try:
-            fd, written_as = os.open(name, _NEW_FLAGS, 0o600, dir_fd=parent), name
+            fd = os.open(name, _NEW_FLAGS, 0o600, dir_fd=parent)
         except FileExistsError:
-            fd, written_as = os.open(temporary, _NEW_FLAGS, 0o600, dir_fd=parent), temporary
+            written_as = (TEMPORARY_PREFIX + os.urandom(8).hex() + TEMPORARY_SUFFIX).encode()
+            fd = os.open(written_as, _NEW_FLAGS, 0o600, dir_fd=parent)
         try:
             total = 0
             for piece in _content(source):
@@ -322,9 +325,10 @@ class _Importer:
                 raise GuestFailure("INVALID_ARGUMENTS", "an archive entry of %d bytes holds %d" % (size, total))
             os.fchmod(fd, mode & 0o1777)
             os.utime(fd, ns=(mtime, mtime))
-            if written_as is temporary:
+            if written_as is not name:
                 self._clear(parent, parts, only_directories=True)
-                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                os.rename(written_as, name, src_dir_fd=parent, dst_dir_fd=parent)
+            return os.fstat(fd)
         except BaseException:
             os.unlink(written_as, dir_fd=parent)
             raise
