@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from omniagents.testing import BackendContract, StateManagerContract, ToolContract
+from omniagents.testing import AgentContract, BackendContract, StateManagerContract, ToolContract
 
 #: For each broken plugin the standard tests that it must fail; all must pass on the faithful one, and the last on all.
 _MUST_FAIL: dict[str, dict[str, list[str]]] = {
@@ -78,12 +78,22 @@ _MUST_FAIL: dict[str, dict[str, list[str]]] = {
         "TestTakesAnyArgument": ["test_an_unknown_argument_is_an_error_that_names_the_valid_ones"],
         "TestRunsAnywhere": ["test_a_path_outside_is_refused"],
     },
+    "agents": {
+        "TestCallsOnlyOnce": ["test_parallel_calls_are_each_answered"],
+        "TestHidesRefusals": ["test_a_refusal_is_an_answer", "test_an_answer_that_the_provider_filtered"],
+        "TestForgetsWhatWasDone": ["test_every_call_has_its_arguments_and_how_long_it_took"],
+        "TestNeverTriesAgain": ["test_a_rate_limit_is_waited_for", "test_a_server_that_fails_once"],
+        "TestGuessesArguments": ["test_arguments_that_are_not_json_in_a_stream"],
+        "TestDoesNotListen": ["test_a_system_prompt_replaces_the_preset_s_instructions"],
+        "TestCleansUp": ["test_a_second_run_continues_in_the_same_workspace"],
+    },
 }
 #: What even the broken ones can do: they fail for their defect, not because nothing works.
 _ALL_PASS = {
     "backends": "test_a_string_runs_in_a_shell",
     "state_managers": "test_the_history_of_a_project_never_saved_is_empty",
     "tools": "test_the_store_is_a_sorted_indented_file_of_the_workspace",
+    "agents": "test_an_ordinary_answer_is_no_refusal",
 }
 
 
@@ -130,7 +140,7 @@ def test_every_broken_plugin_is_run(kind: str, checkout: Path) -> None:
     assert classes - {"TestFaithful", "TestFaithfulInAFixtureOfOneTest"} == _MUST_FAIL[kind].keys()
 
 
-@pytest.mark.parametrize("contract", [BackendContract, StateManagerContract, ToolContract])
+@pytest.mark.parametrize("contract", [AgentContract, BackendContract, StateManagerContract, ToolContract])
 @pytest.mark.parametrize("replacement", [None, lambda self: None, pytest.mark.skip(lambda self: None)])
 def test_a_standard_test_cannot_be_replaced(contract: type, replacement: object) -> None:
     name = next(name for name in dir(contract) if name.startswith("test_"))
