@@ -43,7 +43,8 @@ class Maintenance:
     _session: str
 
     def history(self, project_id: str) -> list[Snapshot]:
-        """Every kept snapshot, newest first, also those that lost a conflict; empty for a project never saved.
+        """Every kept snapshot: the one that is loaded, then the others, newest first, also those that lost a
+        conflict. Empty for a project never saved.
 
         Of a long list of what was left out, an entry here has the first 1,000.
         """

@@ -94,6 +94,15 @@ class SnapshotStateManager(Maintenance, StateManager):
         self._locks: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
 
+    @property
+    def progress(self) -> ProgressCallback | None:
+        """Told how far calls that begin from now on have come."""
+        return self._access.progress
+
+    @progress.setter
+    def progress(self, callback: ProgressCallback | None) -> None:
+        self._access = replace(self._access, progress=callback)
+
     def load(self, project_id: str, workspace: Workspace) -> Snapshot | None:
         """Make the workspace equal to the latest snapshot; None, and nothing done, if there is none.
 

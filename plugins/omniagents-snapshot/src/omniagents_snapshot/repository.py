@@ -320,7 +320,8 @@ class Repository:
         return [snapshot for snapshot, _ in self.recorded(self.readable_head())]
 
     def recorded(self, head: Head | None) -> list[tuple[Snapshot, TreeName]]:
-        """Every snapshot, newest first, with its tree: those of the history, and those only ``HEAD`` knows yet.
+        """Every snapshot with its tree, those of the history and those only ``HEAD`` knows yet: the one that is
+        loaded, then the others, newest first.
 
         Raises:
             StateCorruptError: An entry of the history, or a tree without one, is damaged.
@@ -332,7 +333,8 @@ class Repository:
             missing = [tree for tree in dict.fromkeys([head.tree, *head.unrecorded]) if tree not in trees]
             listed += [(self.get_outline(tree).snapshot, tree) for tree in missing]
             listed = [found for found in listed if found[0].id not in head.dropped]
-        return sorted(listed, key=lambda found: (found[0].created_at, found[0].id), reverse=True)
+        latest = head.snapshot_id if head else None
+        return sorted(listed, key=lambda found: (found[0].id == latest, found[0].created_at, found[0].id), reverse=True)
 
     def find(self, snapshot_id: str) -> tuple[Snapshot, TreeName]:
         """One snapshot of the history.
