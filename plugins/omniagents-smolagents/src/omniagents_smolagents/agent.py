@@ -106,7 +106,7 @@ class SmolagentsAgent(Agent):
             "logger": AgentLogger(level=LogLevel.OFF, console=Console(quiet=True)),
         }
         if self._runs_code:
-            agent = _CodeAgent(**options, executor=executor, additional_authorized_imports=["*"])
+            agent = _CodeAgent(**options, backend_python=executor, additional_authorized_imports=["*"])
         else:
             agent = _ToolCallingAgent(**options)
         agent.omniagents_run = run
@@ -132,7 +132,12 @@ class _StepLimit:
 
 
 class _CodeAgent(_StepLimit, smolagents.CodeAgent):  # type: ignore[misc]
-    pass
+    def __init__(self, *, backend_python: BackendPythonExecutor, **options: Any) -> None:
+        self._backend_python = backend_python
+        super().__init__(**options)
+
+    def create_python_executor(self) -> BackendPythonExecutor:
+        return self._backend_python
 
 
 class _ToolCallingAgent(_StepLimit, smolagents.ToolCallingAgent):  # type: ignore[misc]
