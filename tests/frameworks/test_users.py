@@ -8,9 +8,9 @@ import pytest
 from tests.frameworks.making import FRAMEWORKS
 from tests.services.model_server import Call, ModelServer, Request, Turn
 
-from omniagents import create_backend
 from omniagents.agents.base import AgentResult
 from omniagents.backends.base import Backend
+from omniagents.testing import BackendFactory
 from omniagents_snapshot.directory import DirectoryStateManager
 
 _APP = """\
@@ -68,15 +68,14 @@ _SECOND_DAY = {
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("name", ["local", "bubblewrap"])
 def test_users_find_their_own_work_on_the_second_day_and_nobody_else_s(
-    framework: str, name: str, tmp_path: Path
+    framework: str, backend_factory: BackendFactory, tmp_path: Path
 ) -> None:
     make = FRAMEWORKS[framework]
     seen: dict[str, str] = {}
 
     def session(user_id: str) -> Backend:
-        return create_backend(name, project_id=user_id, state_manager=DirectoryStateManager(tmp_path))
+        return backend_factory(project_id=f"{user_id}@{framework}", state_manager=DirectoryStateManager(tmp_path))
 
     def day(scripts: dict[str, list[object]], user_id: str, backend: Backend, task: str) -> AgentResult:
         with ModelServer(scripts[user_id]) as server:  # type: ignore[arg-type]
