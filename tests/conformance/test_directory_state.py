@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +14,8 @@ from omniagents_snapshot.directory import DirectoryStateManager
 
 class TestDirectoryStateManager(StateManagerContract):
     """Every manager on one directory of the test's own."""
+
+    quota_options: ClassVar[Mapping[str, Any]] = {"max_bytes": 1_000_000}
 
     @pytest.fixture
     def state_manager_factory(self, tmp_path_factory: pytest.TempPathFactory) -> StateManagerFactory:

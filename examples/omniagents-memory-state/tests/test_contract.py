@@ -12,6 +12,7 @@ class TestMemoryStateManager(StateManagerContract):
     """The manager itself is the storage, so that the next session is given the same one."""
 
     detects_conflicts = False
+    survives_its_process = False
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -67,6 +67,7 @@ class Broken(StateManagerContract):
 
     manager_class: type[MemoryStateManager]
     detects_conflicts = False
+    survives_its_process = False
 
     @pytest.fixture
     def state_manager_factory(self) -> Callable[[], MemoryStateManager]:

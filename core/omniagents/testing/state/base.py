@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ class StateTests(StandardTests):
     """Tests that need state managers, made by the fixture ``state_manager_factory``."""
 
     detects_conflicts: ClassVar[bool]
+    survives_its_process: ClassVar[bool]
+    quota_options: ClassVar[Mapping[str, Any] | None]
 
     @pytest.fixture
     def project_id(self) -> str:

@@ -74,6 +74,21 @@ class RoundTripTests(StateTests):
             workspace.write_bytes(name, content)
         assert contents(again()) == files
 
+    def test_repositories_in_the_workspace_are_kept_to_the_last_byte(self, workspace: Workspace, again: Again) -> None:
+        for top in (".git", "vendor/lib/.git"):
+            workspace.run(f"mkdir -p {top}/refs/tags {top}/refs/heads {top}/objects/info {top}/objects/0a {top}/hooks")
+            workspace.write_bytes(f"{top}/HEAD", b"ref: refs/heads/main\n")
+            workspace.write_bytes(f"{top}/refs/heads/main", b"0a" * 20 + b"\n")
+            workspace.write_bytes(f"{top}/objects/0a/{'0a' * 19}", bytes(range(256)))
+            workspace.write_bytes(f"{top}/index", b"DIRC\0\0\0\2")
+            workspace.run(f"chmod 444 {top}/objects/0a/*; echo '#!/bin/sh' > {top}/hooks/x; chmod 755 {top}/hooks/x")
+        workspace.write_bytes(".gitattributes", b"* text eol=crlf ident\n*.bin filter=lfs\n")
+        workspace.write_bytes("a.txt", b"$Id$\r\nline\n")
+        workspace.write_bytes(".gitmodules", b'[submodule "lib"]\n\tpath = vendor/lib\n')
+        loaded = again()
+        assert described(loaded) == described(workspace)
+        assert contents(loaded) == contents(workspace)
+
     def test_what_agents_remember_is_kept_and_logs_are_not(self, workspace: Workspace, again: Again) -> None:
         workspace.write_bytes(".omniagents/memory.json", b"{}")
         workspace.write_bytes(".omniagents/logs/1.log", b"x")

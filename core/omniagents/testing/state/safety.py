@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omniagents.errors import StateConflictError
+from omniagents.errors import StateConflictError, StateQuotaError
 from omniagents.records import ExportedEntry
 from omniagents.state import StateManager
 from omniagents.testing._trees import contents
@@ -143,6 +143,27 @@ class SafetyTests(StateTests):
             manager.load(project_id, failing)
         assert manager.load(project_id, fresh) == saved
         assert contents(fresh) == {"a.txt": b"first"}
+
+    def test_a_workspace_over_the_limit_is_refused_and_one_without_a_limit_is_not(
+        self,
+        state_manager_factory: Any,
+        manager: StateManager,
+        later: StateManager,
+        project_id: str,
+        workspace: Workspace,
+        fresh: Workspace,
+    ) -> None:
+        limited = manager if self.quota_options is None else state_manager_factory(**self.quota_options)
+        workspace.write_bytes("a.txt", b"small")
+        first = limited.save(project_id, workspace, "small")
+        workspace.write_bytes("large", bytes(1_000_001))
+        if self.quota_options is None:
+            first = limited.save(project_id, workspace, "large")
+        else:
+            with pytest.raises(StateQuotaError, match="1,000,0"):
+                limited.save(project_id, workspace, "large")
+        assert later.load(project_id, fresh) == first
+        assert fresh.exists("large") == (self.quota_options is None)
 
     def test_two_writers_do_not_lose_work_silently(
         self, manager: StateManager, later: StateManager, project_id: str, workspace: Workspace, fresh: Workspace
