@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import pytest
 
+from omniagents import _ids
 from omniagents.errors import SnapshotNotFoundError
 from omniagents.records import FileInfo, ImportEntry
 from omniagents.state import Snapshot
@@ -203,3 +205,36 @@ class TestLosesAllByAFailedSave(Broken):
 class TestOverwritesOtherWriters(Broken):
     manager_class = ProxyManager
     detects_conflicts = True
+
+
+class TestForgetsWithItsProcess(Broken):
+    manager_class = ProxyManager
+    survives_its_process = True
+
+
+class TestBelievesItsClock(Broken):
+    class manager_class(ProxyManager):  # noqa: N801
+        def save(self, project_id: str, workspace: Workspace, message: str = "") -> Snapshot:
+            saved = dataclasses.replace(super().save(project_id, workspace, message), created_at=_ids.utc_now())
+            self._saved = [*getattr(self, "_saved", []), saved]
+            return saved
+
+        def history(self, project_id: str) -> Sequence[Snapshot]:
+            return sorted(getattr(self, "_saved", []), key=lambda one: one.created_at, reverse=True)
+
+
+class TestHasNoLimits(Broken):
+    manager_class = ProxyManager
+    quota_options: ClassVar[dict[str, Any]] = {}
+
+    @pytest.fixture
+    def state_manager_factory(self) -> Callable[..., MemoryStateManager]:
+        manager = self.manager_class()
+        return lambda **options: manager
+
+
+class TestExportsNothing(Broken):
+    class manager_class(ProxyManager):  # noqa: N801
+        def export(self, project_id: str, snapshot_id: str, file: BinaryIO, **options: Any) -> Snapshot:
+            with tarfile.open(fileobj=file, mode="w"):
+                return self.history(project_id)[0]
