@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,7 @@ def _bubblewrap() -> Backend:
 
     for what, why, cure in BubblewrapBackend.problems():
         pytest.skip(f"{what} ({why}); {cure}")
-    return BubblewrapBackend("differential")
+    return BubblewrapBackend(f"differential {uuid.uuid4()}")
 
 
 def _docker(image: str = "omniagents-test:python", **profile: Any) -> Backend:
@@ -239,7 +240,8 @@ def _docker(image: str = "omniagents-test:python", **profile: Any) -> Backend:
         address = docker_engine.start(image)
     except RuntimeError as error:
         pytest.skip(str(error))
-    return DockerBackend("differential", docker_host=address, image=image, hardening=HardeningProfile(**profile))
+    project_id = f"differential {uuid.uuid4()}"
+    return DockerBackend(project_id, docker_host=address, image=image, hardening=HardeningProfile(**profile))
 
 
 _ISOLATED: dict[str, Callable[[], Backend]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import shutil
 import socket
@@ -143,25 +144,29 @@ def test_an_address_that_cannot_be_used_is_a_problem_and_no_exception(
     assert len(DockerBackend.problems()) == 1
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, version: str) -> threading.Thread:
-    """An engine that says this of itself, to everybody who asks once for the API's version and once for all."""
-    server = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.getsockname()[1]}")
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An engine that says the test's ``version`` of itself, to whatever it is asked."""
+    body = request.getfixturevalue("version").encode()
 
-    def answer() -> None:
-        with server:
-            connection, _ = server.accept()
-            with connection:
-                for _ in range(2):
-                    connection.recv(65536)
-                    head = (
-                        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(version)}\r\n\r\n"
-                    )
-                    connection.sendall((head + version).encode())
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-    thread = threading.Thread(target=answer)
-    thread.start()
-    return thread
+        def log_message(self, format: str, *values: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,5 @@ def answering(monkeypatch: pytest.MonkeyPatch, version: str) -> threading.Thread
         ('{"ApiVersion": "1.43", "Version": "24.0", "Os": "windows"}', "no Linux containers"),
     ],
 )
-def test_an_engine_that_cannot_do_it_is_told(monkeypatch: pytest.MonkeyPatch, version: str, what: str) -> None:
-    thread = answering(monkeypatch, version)
+def test_an_engine_that_cannot_do_it_is_told(answers: None, version: str, what: str) -> None:
     assert only_problem().what == what
-    thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +24,9 @@ __all__ = ["Engine", "EngineError", "ExecResult"]
 
 _REQUEST_SECONDS = 60.0
 _CONFLICT = 409
+_UNDER_WAY = "already in progress"
+_REMOVAL_SECONDS = 20.0
+_LOOK_SECONDS = 0.05
 
 
 # What is not there needs no removing, and is None to a reader.
@@ -222,8 +226,17 @@ class Engine:
 
     def remove(self, container: str) -> None:
         """Kill and remove a container in whatever state; absent is fine. Its volumes stay."""
-        with self._asking("the container cannot be removed"), _absent:
-            self._client.remove_container(container, force=True)
+        end = time.monotonic() + _REMOVAL_SECONDS
+        while True:
+            try:
+                with self._asking("the container cannot be removed"), _absent:
+                    self._client.remove_container(container, force=True)
+                return
+            except EngineError as error:
+                # Somebody else has begun to: it is gone when that is done.
+                if _UNDER_WAY not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(_LOOK_SECONDS)
 
     def events(self, label: str) -> Iterator[Mapping[str, Any]]:
         """What happens to containers with a label, from now on and without end."""
