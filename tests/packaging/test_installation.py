@@ -18,6 +18,9 @@ BY_NAME = {project.name: project for project in projects()}
 SHOW_STATE_MANAGERS = "import omniagents as o; print(*(c.name for c in o.available('state_manager')))"
 
 
+FRAMEWORKS = {"langchain": "langchain", "pydantic-ai": "pydantic-ai-slim", "smolagents": "smolagents"}
+
+
 def third_party(name: str) -> list[str]:
     """Return what one of our distributions requires that is not ours."""
     return [text for text in BY_NAME[name].dependencies if normalized(Requirement(text).name) not in BY_NAME]
@@ -74,6 +77,18 @@ def test_every_distribution_installs_with_only_what_it_asks_for(environment, pro
     environment.python(f"import importlib; [importlib.import_module(name) for name in {modules!r}]")
     installed = {line.split(" @ ")[0] for line in environment.pip("freeze").splitlines()}
     assert installed & BY_NAME.keys() == set(closure(project.name))
+
+
+@pytest.mark.parametrize("extra", FRAMEWORKS)
+def test_one_framework_brings_no_other(environment, extra: str):
+    core, plugin = (environment.wheelhouse.wheel(name) for name in ("omniagents", f"omniagents-{extra}"))
+    environment.pip("install", "--quiet", "--constraints", FILE, f"omniagents[{extra}] @ {core.as_uri()}", plugin)
+    installed = {line.split(" @ ")[0].split("==")[0] for line in environment.pip("freeze").splitlines()}
+    assert installed & {*FRAMEWORKS.values()} == {FRAMEWORKS[extra]}
+    assert installed & BY_NAME.keys() == {"omniagents", f"omniagents-{extra}"}
+    listed = "import omniagents as o; print([c.name for c in o.available('agent') if c.status == 'ready'])"
+    assert environment.python(listed) == f"[{extra!r}]\n"
+    environment.python(f"import omniagents_{extra.replace('-', '_')}.agent")
 
 
 def test_pip_installs_from_a_wheelhouse_without_any_index(wheelhouse, checked, uv, tmp_path):
