@@ -61,8 +61,11 @@ _STOP_SECONDS = 30.0
 _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap", "busybox")
 
 #: Tag to (Debian release, packages). "" is no Debian at all: busybox alone.
+_PYTHON = ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep"))
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "omniagents-test:python": ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep")),
+    "omniagents-test:python": _PYTHON,
+    # Nothing can be pulled: this stands in for the default image, with Debian's Python and this machine's uv.
+    "astral/uv:python3.12-bookworm": _PYTHON,
     "omniagents-test:busybox": ("", ("busybox-static",)),
     "omniagents-test:python3.9": ("bullseye", ("procps", "python2.7-minimal", "python3")),
     "omniagents-test:python3.13": ("trixie", ("procps", "python3")),
