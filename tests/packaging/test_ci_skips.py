@@ -28,7 +28,7 @@ def test_is_known_to_fail():
 
 def test_passes(): ...
 """
-CONFIGURATION = "[pytest]\nmarkers =\n    platform: as in the checkout\n"
+CONFIGURATION = f"[pytest]\npythonpath = {ROOT}\nmarkers =\n    platform: as in the checkout\n"
 
 
 @pytest.fixture
@@ -40,7 +40,6 @@ def pytest_in(run, tmp_path, monkeypatch):
     def pytest_in(source: str, *, ci: str):
         (tmp_path / "test_it.py").write_text(source, encoding="utf-8")
         monkeypatch.setenv("CI", ci)
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for what the conftest imports of the checkout
         return run(sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", cwd=tmp_path)
 
     return pytest_in
