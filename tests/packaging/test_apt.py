@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 
 import pytest
 from scripts.projects import ROOT
@@ -50,3 +51,18 @@ def test_an_unknown_command_is_refused_with_the_file_to_add_it_to(apt):
     with pytest.raises(KeyError) as caught:
         apt.ensure(["unheard-of"])
     assert caught.value.args == (f"'unheard-of' is not in {apt.LIST}",)
+
+
+def test_servers_are_not_started_by_being_installed(apt, tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    with apt.services_stay_off(policy):
+        assert subprocess.run([policy, "nginx", "start"], check=False).returncode == 101
+    assert not policy.exists()
+
+
+def test_the_machines_own_policy_is_left_alone(apt, tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("its own", encoding="ascii")
+    with apt.services_stay_off(policy):
+        pass
+    assert policy.read_text(encoding="ascii") == "its own"

@@ -13,12 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["ensure", "packages_by_command"]
 
 LIST = Path(__file__).with_name("debian-packages.txt")
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def packages_by_command() -> dict[str, str]:
@@ -57,7 +59,22 @@ def install(packages: list[str]) -> None:
     apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
     subprocess.run([*apt, "update"], env=quiet, check=True, stdout=subprocess.DEVNULL)
     command = [*apt, "install", "--yes", "--no-install-recommends", *packages]
-    subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+    with services_stay_off(POLICY):
+        subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def services_stay_off(policy: Path) -> Iterator[None]:
+    """Packages of servers start them when they are installed, unless this program of the machine's says no (101)."""
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
 
 
 def main(commands: list[str]) -> int:
