@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from omniagents.calls import PendingCall
 from omniagents.errors import BackendStartError, GuestCallError, OmniagentsError
 from omniagents.guest import loader, protocol
+from omniagents.guest.carrier import Carrier
 
 __all__ = ["ByteStream", "Connection", "ConnectionLost", "connect", "new_nonce"]
 
@@ -40,6 +41,9 @@ class ByteStream(ABC):
 
     #: The process has the guest's sources already, and only the guest's settings are to be sent.
     has_guest: bool = False
+    #: Of a channel of text: it makes lines of the frames itself, with ``guest.carrier``, and may so lose and send
+    #: again what it likes; only the first bytes to be written, the guest's sources, are text already.
+    numbers_lines: bool = False
 
     @abstractmethod
     def read(self) -> bytes:
@@ -58,6 +62,33 @@ class ByteStream(ABC):
         return ""
 
 
+class LineStream(ByteStream):
+    """Carries raw bytes over a channel of text that loses nothing."""
+
+    numbers_lines = True
+
+    def __init__(self, channel: ByteStream) -> None:
+        self.has_guest = channel.has_guest
+        self._channel = channel
+        self._carrier = Carrier()
+
+    def read(self) -> bytes:
+        while True:
+            data = self._channel.read()
+            frames = self._carrier.received(data)
+            if frames or not data:
+                return frames
+            if self._carrier.misses_lines:
+                raise ConnectionLost("the channel lost a line")
+
+    def write(self, data: bytes) -> None:
+        self._channel.write(self._carrier.line(data) if self.has_guest else data)
+        self.has_guest = True
+
+    def close(self) -> None:
+        self._channel.close()
+
+
 class ConnectionLost(Exception):
     """The stream ended, or can no longer be trusted. Not public: the workspace says what it means."""
 
@@ -72,7 +103,7 @@ class Connection:
     def __init__(self, stream: ByteStream, text: bool, on_lost: Callable[[Connection], None]) -> None:
         self.hello: dict[str, Any] = {}
         self.lost: str | None = None
-        self._stream = stream
+        self._stream = LineStream(stream) if text and not stream.numbers_lines else stream
         self._text = text
         self._on_lost = on_lost
         self._calls: dict[int, PendingCall] = {}
@@ -105,7 +136,7 @@ class Connection:
 
     def post_frame(self, frame: bytes) -> None:
         """Queue one frame that is encoded already."""
-        self._outbox.put(protocol.as_text(frame) if self._text else frame)
+        self._outbox.put(frame)
 
     def close(self) -> None:
         """End the connection and the guest with everything it started; waiting calls fail."""
@@ -156,7 +187,7 @@ class Connection:
         self._on_lost(self)
 
     def _read_to_end(self, nonce: str) -> str:
-        reader = protocol.FrameReader(self._text)
+        reader = protocol.FrameReader()
         data = _after_preamble(self._stream, protocol.PREAMBLE + nonce.encode() + b"\n")
         while True:
             for header, payload in reader.feed(data):

@@ -11,6 +11,7 @@ from typing import Any
 from omniagents.calls import PendingCall
 from omniagents.connection import ByteStream
 from omniagents.guest import protocol
+from omniagents.guest.carrier import Carrier
 from omniagents.link import GuestLink
 
 SECONDS = 20.0  # nothing here takes long; a test that waits for so long has found something that hangs
@@ -36,7 +37,8 @@ class ScriptedGuest(ByteStream):
         self._noise = noise
         self._hello = hello if hello is not None else {"type": "hello", "root": "/workspace", "guest": [1, "1"]}
         self._to_host: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._reader = protocol.FrameReader(self.text, protocol.MAX_REQUEST_HEADER)
+        self._reader = protocol.FrameReader(protocol.MAX_REQUEST_HEADER)
+        self._carrier = Carrier() if self.text else None
         self._before_frames = b""
         self._is_delivered = False
 
@@ -52,7 +54,7 @@ class ScriptedGuest(ByteStream):
         if not self._is_delivered:
             self._is_delivered = True  # the bundle comes in one piece
             return
-        for header, payload in self._reader.feed(data):
+        for header, payload in self._reader.feed(self._carrier.received(data) if self._carrier else data):
             self._handle(header, payload)
 
     def close(self) -> None:
@@ -63,15 +65,15 @@ class ScriptedGuest(ByteStream):
         return "bash: python3: not found"
 
     def say(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        self.say_bytes(protocol.encode(header, payload, self.text))
+        self.say_bytes(protocol.encode(header, payload))
 
-    def say_bytes(self, data: bytes) -> None:
-        self._to_host.put(data)
+    def say_bytes(self, data: bytes, after: bytes = b"") -> None:
+        self._to_host.put(after + (self._carrier.line(data) if self._carrier else data))
 
     def _handle(self, header: dict[str, Any], payload: bytes) -> None:
         self.received.append(header)
         if header["type"] == "start":
-            self.say_bytes(self._noise + protocol.PREAMBLE + self._nonce + b"\n")
+            self.say_bytes(protocol.PREAMBLE + self._nonce + b"\n", after=self._noise)
             self.say(self._hello)
         elif header["type"] == "call":
             self._on_call(self, header["id"])

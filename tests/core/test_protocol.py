@@ -28,27 +28,27 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-@given(frames=frames, places=st.lists(st.integers(0, 1 << 20), max_size=12), text=st.booleans())
-def test_frames_cut_anywhere_are_the_same_frames(frames: Any, places: list[int], text: bool):
-    data = b"".join(encode(header, payload, text) for header, payload in frames)
-    reader = FrameReader(text)
+@given(frames=frames, places=st.lists(st.integers(0, 1 << 20), max_size=12))
+def test_frames_cut_anywhere_are_the_same_frames(frames: Any, places: list[int]):
+    data = b"".join(encode(header, payload) for header, payload in frames)
+    reader = FrameReader()
     assert [frame for piece in cut(data, places) for frame in reader.feed(piece)] == frames
     assert reader.is_between_frames
 
 
-@given(frames=frames.filter(bool), text=st.booleans(), missing=st.integers(1, 1 << 20))
-def test_a_truncated_frame_is_not_a_frame(frames: Any, text: bool, missing: int):
-    last = encode(*frames[-1], text)
-    data = b"".join(encode(header, payload, text) for header, payload in frames[:-1])
-    reader = FrameReader(text)
+@given(frames=frames.filter(bool), missing=st.integers(1, 1 << 20))
+def test_a_truncated_frame_is_not_a_frame(frames: Any, missing: int):
+    last = encode(*frames[-1])
+    data = b"".join(encode(header, payload) for header, payload in frames[:-1])
+    reader = FrameReader()
     kept = last[: len(last) - 1 - missing % len(last)]
     assert reader.feed(data + kept) == frames[:-1]
     assert reader.is_between_frames == (not kept)
 
 
-@given(data=st.binary(max_size=400), text=st.booleans())
-def test_random_bytes_are_frames_or_an_error(data: bytes, text: bool):
-    reader = FrameReader(text)
+@given(data=st.binary(max_size=400))
+def test_random_bytes_are_frames_or_an_error(data: bytes):
+    reader = FrameReader()
     try:
         for header, payload in reader.feed(data):
             assert isinstance(header["type"], str)
@@ -83,26 +83,6 @@ def test_lengths_over_the_limit_are_refused_before_their_bytes_come(lengths: tup
 def test_a_header_that_is_not_an_object_with_a_type_is_refused(head: bytes):
     with pytest.raises(FrameError, match="a header "):
         FrameReader().feed(struct.pack(">II", len(head), 0) + head)
-
-
-@pytest.mark.parametrize("line", [b"!!!!\n", b"QUJD=\n", b"QUJD\n", encode({"type": "x"}, b"", True)[:-5] + b"\n"])
-def test_a_line_that_is_not_one_frame_is_refused(line: bytes):
-    with pytest.raises(FrameError):
-        FrameReader(text=True).feed(line)
-
-
-def test_a_line_without_end_is_refused():
-    reader = FrameReader(text=True)
-    for _ in range(48):  # 3 MiB: what a frame of the largest header and payload needs
-        assert reader.feed(b"A" * 65536) == []
-    with pytest.raises(FrameError, match="a line of more than 3211264 bytes"):
-        reader.feed(b"A" * 65536)
-
-
-def test_carriage_returns_and_empty_lines_of_a_terminal_do_not_matter():
-    reader = FrameReader(text=True)
-    line = encode({"type": "pong"}, b"x", True)
-    assert reader.feed(b"\r\n" + line.replace(b"\n", b"\r\n") + b"\n") == [({"type": "pong"}, b"x")]
 
 
 @given(payload=st.binary(max_size=1000), size=st.integers(1, 300))

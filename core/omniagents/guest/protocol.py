@@ -1,8 +1,6 @@
-"""Frames between host and guest: a JSON header and a raw payload, on a byte stream or as lines of text.
+"""Frames between host and guest: two big-endian 32-bit lengths, a header as ASCII JSON, a raw payload.
 
-Raw carrier: two big-endian 32-bit lengths, the header as ASCII JSON, the payload.
-Text carrier (for channels that carry only text): the same bytes, base64, one frame a line. Towards the guest a line
-may also be ``@`` and the path of a file in the environment with raw frames; reading it removes it.
+For channels that carry only text, ``carrier`` has the same bytes in lines.
 
 Headers, host to guest:
     ``{"type": "start", ...}``                              once, see ``server``
@@ -24,15 +22,12 @@ is more than its size for tiny ones.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import struct
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 __all__ = [
     "CHUNK",
-    "FILE_LINE",
     "LEAST_COST",
     "MAX_HEADER",
     "MAX_PAYLOAD",
@@ -41,10 +36,8 @@ __all__ = [
     "WINDOW",
     "FrameError",
     "FrameReader",
-    "as_text",
     "cost",
     "encode",
-    "from_text",
     "pieces",
 ]
 
@@ -58,9 +51,6 @@ WINDOW = 1 << 22
 # shell or a wrapper printed before is noise.
 PREAMBLE = b"\nOMNIAGENTS-GUEST "
 
-# Starts a line of the text carrier that names a file; base64 does not have it.
-FILE_LINE = b"@"
-
 LEAST_COST = 64  # about what keeping one piece costs beside its bytes
 _LENGTHS = struct.Struct(">II")
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
@@ -72,21 +62,10 @@ class FrameError(Exception):
     """The other side sent bytes that are not a frame, or one over the limits."""
 
 
-def encode(header: Dict[str, Any], payload: bytes = b"", text: bool = False) -> bytes:
+def encode(header: Dict[str, Any], payload: bytes = b"") -> bytes:
     """The bytes of one frame."""
     head = _ENCODER.encode(header).encode("ascii")
-    frame = b"".join((_LENGTHS.pack(len(head), len(payload)), head, payload))
-    return as_text(frame) if text else frame
-
-
-def as_text(frame: bytes) -> bytes:
-    """A raw frame as the text carrier has it."""
-    return base64.b64encode(frame) + b"\n"
-
-
-def from_text(lines: bytes) -> bytes:
-    """Whole lines of the text carrier as raw frames."""
-    return b"".join(map(base64.b64decode, lines.splitlines()))
+    return b"".join((_LENGTHS.pack(len(head), len(payload)), head, payload))
 
 
 def cost(piece: bytes) -> int:
@@ -103,57 +82,18 @@ def pieces(payload: bytes, size: int = CHUNK) -> List[bytes]:
 class FrameReader:
     """Turns arriving bytes into frames; the same bytes give the same frames however they are cut.
 
-    Args:
-        read_file: What a path in a line of the text carrier means. The host has none: a guest names no files to it.
-
     Raises from ``feed``:
         FrameError: The bytes cannot be a frame. Nothing after that can be trusted: close the stream.
     """
 
-    def __init__(
-        self,
-        text: bool = False,
-        max_header: int = MAX_HEADER,
-        max_payload: int = MAX_PAYLOAD,
-        read_file: Callable[[bytes], bytes] | None = None,
-    ) -> None:
-        self._text = text
-        self._read_file = read_file
+    def __init__(self, max_header: int = MAX_HEADER, max_payload: int = MAX_PAYLOAD) -> None:
         self._max_header = max_header
         self._max_payload = max_payload
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> List[Frame]:
-        self._buffer += data
-        return self._lines() if self._text else self._frames(self._buffer)
-
-    @property
-    def is_between_frames(self) -> bool:
-        return not self._buffer
-
-    def _lines(self) -> List[Frame]:
-        frames: List[Frame] = []
-        end = self._buffer.rfind(b"\n")
-        if end < 0:
-            if len(self._buffer) > (self._max_header + self._max_payload) * 3 // 2:
-                raise FrameError("a line of more than %d bytes" % len(self._buffer))
-            return frames
-        complete = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        for line in complete.split(b"\n"):
-            try:
-                if self._read_file is not None and line.startswith(FILE_LINE):
-                    frame = bytearray(self._read_file(line[len(FILE_LINE) :]))
-                else:
-                    frame = bytearray(base64.b64decode(line.strip(), validate=True))
-            except binascii.Error as error:
-                raise FrameError("not base64: %r" % line[:80]) from error
-            frames += self._frames(frame)
-            if frame:
-                raise FrameError("a line with part of a frame")
-        return frames
-
-    def _frames(self, buffer: bytearray) -> List[Frame]:
+        buffer = self._buffer
+        buffer += data
         frames: List[Frame] = []
         position = 0
         while len(buffer) - position >= _LENGTHS.size:
@@ -169,6 +109,10 @@ class FrameReader:
             position = end
         del buffer[:position]
         return frames
+
+    @property
+    def is_between_frames(self) -> bool:
+        return not self._buffer
 
 
 def _parse(head: bytes) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Deque, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Tuple
 
 from . import kernel, operations, protocol
 from .context import Call, CallCancelled, Context, PathLocks
@@ -24,6 +24,9 @@ from .failure import GuestFailure, failure_of_os_error
 from .launch import which
 from .process import Processes
 from .root import Root
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
 
 __all__ = ["PROTOCOL_VERSION", "main"]
 
@@ -33,22 +36,46 @@ _MOST_WORKERS = 16
 
 
 class _Channel:
-    """The stream to the host: whole frames from any thread."""
+    """The stream to the host: whole frames from any thread to it, from it to one."""
 
-    def __init__(self, fd: int, text: bool) -> None:
-        self._fd = fd
-        self._text = text
+    def __init__(self, source: int, sink: int, text: bool) -> None:
+        self.source = source
+        self._sink = sink
+        self._reader = protocol.FrameReader(protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD)
+        self._carrier: Carrier | None = None
+        if text:
+            from .carrier import Carrier
+
+            self._carrier = Carrier(_read_and_remove)
         self._lock = threading.Lock()
+
+    def receive(self) -> List[protocol.Frame] | None:
+        """The frames that have arrived; None at the end of the stream."""
+        data = os.read(self.source, 1 << 20)
+        if not data:
+            return None
+        if self._carrier is not None:
+            data = self._carrier.received(data)
+            if self._carrier.misses_lines:
+                raise protocol.FrameError("a line is missing")
+            if self._carrier.is_asked:
+                self._carrier.is_asked = False
+                with self._lock:
+                    self._write(b"".join(self._carrier.again()))
+        return self._reader.feed(data)
 
     def send(self, header: Dict[str, Any], payload: bytes = b"") -> None:
         self.send_frame(protocol.encode(header, payload))
 
     def send_frame(self, frame: bytes) -> None:
-        data = memoryview(protocol.as_text(frame) if self._text else frame)
+        with self._lock:
+            self._write(self._carrier.line(frame) if self._carrier is not None else frame)
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
         try:
-            with self._lock:
-                while data:
-                    data = data[os.write(self._fd, data) :]
+            while left:
+                left = left[os.write(self._sink, left) :]
         except OSError:
             # The host is gone; the loop learns it as it would from any order to stop.
             os.kill(os.getpid(), signal.SIGTERM)
@@ -170,10 +197,8 @@ class _Workers:
 
 
 class _Server:
-    def __init__(self, source: int, channel: _Channel, reader: protocol.FrameReader, start: Dict[str, Any]) -> None:
-        self._source = source
+    def __init__(self, channel: _Channel, start: Dict[str, Any]) -> None:
         self._channel = channel
-        self._reader = reader
         self._root = Root(start["root"], tuple(start.get("aliases", ())))
         self._locks = PathLocks()
         self._calls: Dict[int, _LiveCall] = {}
@@ -198,7 +223,7 @@ class _Server:
         """Serve until the stream ends; ``early`` came in together with the start frame."""
         for header, payload in early:
             self._handle(header, payload)
-        self._selector.register(self._source, selectors.EVENT_READ, self._receive)
+        self._selector.register(self._channel.source, selectors.EVENT_READ, self._receive)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
         self._is_open = True
         while self._is_open:
@@ -249,11 +274,11 @@ class _Server:
         return self._alias_directory
 
     def _receive(self) -> None:
-        data = os.read(self._source, 1 << 20)
-        if not data:
+        frames = self._channel.receive()
+        if frames is None:
             self._is_open = False
             return
-        for header, payload in self._reader.feed(data):
+        for header, payload in frames:
             self._handle(header, payload)
 
     def _woken(self) -> None:
@@ -333,12 +358,11 @@ def _read_and_remove(path: bytes) -> bytes:
         return file.read()
 
 
-def _read_start(source: int, reader: protocol.FrameReader) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
+def _read_start(channel: _Channel) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
     while True:
-        data = os.read(source, 1 << 16)
-        if not data:
+        frames = channel.receive()
+        if frames is None:
             sys.exit(0)
-        frames = reader.feed(data)
         if frames:
             return frames[0][0], frames[1:]
 
@@ -351,10 +375,9 @@ def main(text: bool, nonce: str) -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
-    os.write(sink, protocol.PREAMBLE + nonce.encode() + b"\n")
-    channel = _Channel(sink, text)
-    reader = protocol.FrameReader(text, protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD, _read_and_remove)
-    start, early = _read_start(source, reader)
+    channel = _Channel(source, sink, text)
+    channel.send_frame(protocol.PREAMBLE + nonce.encode() + b"\n")
+    start, early = _read_start(channel)
     try:
         if start.get("create"):
             os.makedirs(start["root"], exist_ok=True)
@@ -363,7 +386,7 @@ def main(text: bool, nonce: str) -> None:
         is_subreaper = kernel.subreaper()
         if start.get("previous") is not None:
             kernel.sweep(b"OMNIAGENTS_SESSION=" + start["session"].encode(), tuple(start["previous"]))
-        server = _Server(source, channel, reader, start)
+        server = _Server(channel, start)
     except (GuestFailure, OSError) as error:
         failure = error if isinstance(error, GuestFailure) else failure_of_os_error(error, start["root"])
         channel.send({"type": "refusal", "id": 0, "failure": failure.as_header()})

@@ -12,11 +12,19 @@ from e2b import Sandbox
 from tests.services.e2b.faults import Fault, Faults
 from tests.services.e2b.server import E2BServer
 
-from omniagents.errors import BackendStartError, BackendUnavailableError, OmniagentsError, ProjectInUseError
+from omniagents.errors import (
+    BackendError,
+    BackendStartError,
+    BackendUnavailableError,
+    OmniagentsError,
+    ProjectInUseError,
+    SaveFailedError,
+)
 from omniagents.presets.python import PythonUVPreset
 from omniagents.testing._keeping import KeepingStateManager
 from omniagents.testing._support import until
 from omniagents_e2b.backend import E2BBackend
+from omniagents_e2b.service import Service
 
 pytestmark = pytest.mark.service
 
@@ -48,6 +56,17 @@ def test_a_refused_key_says_where_to_get_one(new_backend: NewBackend) -> None:
         patch.setenv("E2B_API_URL", strict.url)
         with pytest.raises(BackendStartError, match="E2B refuses the API key"):
             new_backend().start()
+
+
+def test_answers_lost_at_start_are_asked_for_again(faults: Faults, new_backend: NewBackend) -> None:
+    first = new_backend()
+    first.start()
+    first._lease.release()  # as its death would have it
+    for name in ("SendInput", "List"):
+        faults.add(Fault(f"POST /process.Process/{name}", loses_answer=True))
+    second = new_backend()
+    second.start()
+    assert second.workspace.run("echo here").stdout == b"here\n"
 
 
 def test_an_unknown_template_is_named(new_backend: NewBackend) -> None:
@@ -97,6 +116,141 @@ def test_shutdown_of_a_sandbox_that_was_ended_behind_its_back_is_no_error(
     of_project(server, project_id)[0].kill()
     backend.shutdown()
     assert backend.status == "stopped"
+
+
+def test_a_shutdown_that_cannot_save_keeps_the_sandbox_and_start_goes_on_in_it(
+    server: E2BServer, faults: Faults, new_backend: NewBackend, project_id: str
+) -> None:
+    backend = new_backend(state_manager=KeepingStateManager())
+    backend.start()
+    backend.workspace.write_bytes("a.txt", b"precious")
+    faults.add(Fault(".*", times=-1, drops=True))
+    for _ in range(2):
+        with pytest.raises(
+            SaveFailedError, match=r"because E2B cannot be reached; sandbox i\w+ is kept. start\(\) goes"
+        ):
+            backend.shutdown()
+    faults.clear()
+    backend.start()
+    assert backend.workspace.read_bytes("a.txt") == b"precious"
+    backend.shutdown()
+    assert of_project(server, project_id) == []
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_sandbox_that_could_not_be_ended_is_ended_by_the_next_shutdown(
+    server: E2BServer, faults: Faults, new_backend: NewBackend, project_id: str, is_paused: bool
+) -> None:
+    backend = new_backend()
+    backend.start()
+    if is_paused:
+        backend.pause()
+    faults.add(Fault("DELETE /sandboxes/.*", status=500))
+    with pytest.raises(BackendError, match="ending sandbox i"):
+        backend.shutdown()
+    backend.shutdown()
+    assert of_project(server, project_id) == []
+
+
+def test_a_paused_backend_saves_what_came_after_its_checkpoint(
+    new_backend: NewBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = KeepingStateManager()
+    backend = new_backend(state_manager=state, checkpoint_interval_seconds=None)
+    backend.start()
+    saved = backend.checkpoint
+
+    def save_and_be_overtaken(message: str = "") -> Any:
+        snapshot = saved(message)
+        backend.workspace.write_bytes("late.txt", b"x")
+        return snapshot
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "checkpoint", save_and_be_overtaken)
+        backend.pause()
+    assert backend.is_paused
+    backend.shutdown()
+    with new_backend(state_manager=state) as again:
+        assert again.workspace.read_bytes("late.txt") == b"x"
+
+
+def test_nothing_runs_on_after_shutdown(new_backend: NewBackend) -> None:
+    def ours() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if each.name.startswith("omniagents-")}
+
+    before = ours()
+    for _ in range(3):
+        backend = new_backend(state_manager=KeepingStateManager(), idle_timeout_seconds=0.5)
+        backend.start()
+        backend.workspace.run("true")
+        backend.shutdown()
+    until(lambda: {each for each in ours() - before if "watchdog" not in each.name} == set(), "all threads end")
+
+
+def test_a_shutdown_while_an_idle_backend_is_being_ended_waits_for_nobody(new_backend: NewBackend) -> None:
+    for _ in range(3):
+        backend = new_backend(state_manager=KeepingStateManager(), idle_timeout_seconds=0.01, on_idle="kill")
+        backend.start()
+        until(lambda keeper=backend._keeper: keeper is None or keeper._worker is not None, "it is being ended")  # type: ignore[misc]
+        backend.shutdown()
+        assert backend.status == "stopped"
+
+
+def test_a_sandbox_that_ends_between_being_found_and_being_used_is_replaced(
+    server: E2BServer, new_backend: NewBackend, project_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = KeepingStateManager()
+    first = new_backend(state_manager=state)
+    first.start()
+    first.workspace.write_bytes("a.txt", b"saved")
+    first.checkpoint()
+    first._lease.release()  # as its death would have it
+    (sandbox,) = of_project(server, project_id)
+    connect = Service.connect
+
+    def connect_too_late(service: Service, *arguments: Any) -> Sandbox:
+        sandbox.kill()
+        return connect(service, *arguments)
+
+    monkeypatch.setattr(Service, "connect", connect_too_late)
+    second = new_backend(state_manager=state)
+    second.start()
+    assert second.workspace.read_bytes("a.txt") == b"saved"
+
+
+def test_the_workspace_is_saved_when_its_life_cannot_be_extended(faults: Faults, new_backend: NewBackend) -> None:
+    state = KeepingStateManager()
+    backend = new_backend(state_manager=state, timeout_seconds=15, checkpoint_interval_seconds=None)
+    backend.start()
+    faults.add(Fault(r"POST /sandboxes/.*/timeout", times=-1, delay_seconds=0.1, status=500))
+    assert state.attempts.get(timeout=14) == "the sandbox's life could not be extended"
+
+
+def test_loading_for_longer_than_the_sandbox_has_to_live_is_possible(
+    server: E2BServer, new_backend: NewBackend, project_id: str
+) -> None:
+    class SlowStateManager(KeepingStateManager):
+        def load(self, project_id: str, workspace: Any) -> Any:
+            (sandbox,) = of_project(server, project_id)
+            first = sandbox.end_at
+            until(lambda: sandbox.end_at > first, "its life is extended")
+            return super().load(project_id, workspace)
+
+    new_backend(state_manager=SlowStateManager(), timeout_seconds=15).start()
+
+
+def test_a_call_outlives_the_sandboxs_time(server: E2BServer, new_backend: NewBackend, project_id: str) -> None:
+    backend = new_backend(idle_timeout_seconds=None)
+    backend.start()
+    process = backend.workspace.start_process("echo begun; read line; echo $line")
+    assert next(process.output()) == ("stdout", b"begun\n")
+    (sandbox,) = of_project(server, project_id)
+    sandbox.extend(-1)
+    server.sandboxes.expire()
+    until(lambda: backend.is_paused, "it is noticed")
+    process.write(b"awake\n")
+    assert [*process.output()] == [("stdout", b"awake\n")]
+    assert sandbox.state == "running"
 
 
 def test_a_lost_answer_to_create_leaves_no_second_sandbox(

@@ -72,29 +72,6 @@ def test_a_rate_limit_on_a_call_is_waited_for(backend: E2BBackend, faults: Fault
     assert backend.workspace.run("echo once >> log; cat log").stdout == b"once\n"
 
 
-def test_a_call_whose_request_got_no_answer_is_not_repeated(backend: E2BBackend, faults: Faults) -> None:
-    faults.add(Fault(r"POST /process\.Process/SendInput", loses_answer=True))
-    with pytest.raises(GuestDiedError, match="whether the call took effect is unknown"):
-        backend.workspace.run("echo once >> log; sleep 300")
-    assert backend.workspace.read_bytes("log") in (b"", b"once\n")
-
-
-def test_a_server_error_on_a_call_ends_it_and_the_next_one_works(backend: E2BBackend, faults: Faults) -> None:
-    faults.add(Fault(r"POST /process\.Process/SendInput", status=500))
-    with pytest.raises(GuestDiedError):
-        backend.workspace.run("true")
-    assert backend.workspace.run("echo next").stdout == b"next\n"
-
-
-def test_a_stream_that_is_cut_off_ends_the_call_and_the_next_one_works(new_backend: NewBackend, faults: Faults) -> None:
-    faults.add(Fault(r"POST /process\.Process/Start", cut_after=20_000))
-    backend = new_backend()
-    backend.start()
-    with pytest.raises(GuestDiedError):
-        backend.workspace.run("head -c 100000 /dev/zero")
-    assert backend.workspace.run("echo next").stdout == b"next\n"
-
-
 @pytest.mark.parametrize("end", ["kill", "crash"])
 def test_a_sandbox_that_ends_during_a_call_ends_the_call(
     server: E2BServer, backend: E2BBackend, project_id: str, end: str

@@ -42,6 +42,8 @@ class E2BServer:
         self.faults = Faults()
         self._control = Control(self.sandboxes, self.faults, keys)
         self._routes = self._control.app()
+        self._streams: set[Send] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
@@ -68,6 +70,12 @@ class E2BServer:
         self._socket.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def cut_streams(self) -> None:
+        """Drop the connections that carry the output of commands, as proxies and deployments do."""
+        assert self._loop is not None
+        for send in [*self._streams]:
+            self._loop.call_soon_threadsafe(_drop, send)
+
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         recorded = Recorded(
@@ -88,6 +96,7 @@ class E2BServer:
             )
             await answer(scope, receive, send)
             return
+        self._loop = asyncio.get_running_loop()
         response = await self._control(request)
         left = 0 if fault.loses_answer else fault.cut_after
 
@@ -100,7 +109,14 @@ class E2BServer:
                     return
             await send(message)
 
-        await (self._routes if response is None else response)(scope, receive, limited)
+        is_stream = request.url.path.startswith("/process.Process/") and request.url.path.endswith(
+            ("/Start", "/Connect")
+        )
+        self._streams |= {send} if is_stream else set()
+        try:
+            await (self._routes if response is None else response)(scope, receive, limited)
+        finally:
+            self._streams.discard(send)
 
 
 def _drop(send: Send) -> None:

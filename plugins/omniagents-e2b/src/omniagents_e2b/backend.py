@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
-from e2b import Sandbox
+from e2b import Sandbox, SandboxException
 from e2b.sandbox.commands.main import ProcessInfo
 
 from omniagents.backends.base import Backend, Problem
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError, ProjectInUseError
+from omniagents.errors import (
+    BackendError,
+    BackendStartError,
+    BackendUnavailableError,
+    ProjectInUseError,
+    SaveFailedError,
+)
 from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
 from omniagents_e2b.keeping import Keeper
 from omniagents_e2b.reaper import Orphan, reap
-from omniagents_e2b.service import Found, Service, is_gone, translated
-from omniagents_e2b.stream import SandboxStream, end_command
+from omniagents_e2b.service import Found, Service, asked_again, is_gone, translated
+from omniagents_e2b.stream import Power, SandboxStream, end_command
 from omniagents_e2b.templates import template_of
 
 __all__ = ["E2BBackend", "OnIdle"]
@@ -33,10 +40,8 @@ OnIdle = Literal["pause", "kill"]
 #: In the environment of a guest's command, where envd's list of processes shows it: whose guest it is.
 _OWNER: Final = "OMNIAGENTS_OWNER"
 
-_PAUSE_ATTEMPTS: Final = 5
 
-
-class E2BBackend(Backend):
+class E2BBackend(Backend, Power):
     """A sandbox of the project's own at E2B, or at a server that speaks its protocols.
 
     The sandbox is found again by its metadata: ``start()`` goes on in a running or paused one of this project, and
@@ -102,6 +107,7 @@ class E2BBackend(Backend):
         self.idle_timeout_seconds = idle_timeout_seconds
         self.on_idle: OnIdle = on_idle
         self.python = (python,)
+        self._request_timeout = request_timeout_seconds
         self._given = {
             "metadata": dict(metadata or {}),
             "lifecycle": {"on_timeout": on_idle},
@@ -149,22 +155,38 @@ class E2BBackend(Backend):
     @property
     def seconds_idle(self) -> float:
         """How long ago anything was asked of the environment, or it answered; saving does not count."""
-        return time.monotonic() - self._stream.last_used if self._stream is not None else 0.0
+        link, stream = self._link, self._stream
+        if link is None or stream is None or link.is_busy:
+            return 0.0
+        return time.monotonic() - stream.last_used
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """No start, pause or shutdown of another thread in here."""
+        with self._changing:
+            yield
 
     def start(self) -> None:
         """As ``Backend.start``; a paused sandbox is resumed."""
-        with self._changing:
+        try:
             super().start()
-            if self._keeper is None:
-                self._keeper = Keeper(self)
+        except BaseException:
+            if self._keeper is not None:
+                self._keeper.end()
+                self._keeper = None
+            raise
 
     def shutdown(self, *, save: bool = True) -> None:
-        """As ``Backend.shutdown``; a paused sandbox is resumed to be saved, unless pausing saved it."""
-        with self._changing:
-            keeper, self._keeper = self._keeper, None
-            if keeper is not None:
-                keeper.stop()
-            super().shutdown(save=save)
+        """As ``Backend.shutdown``; a paused sandbox is resumed to be saved.
+
+        Raises:
+            SaveFailedError: Also if E2B cannot be reached: the sandbox may well live, and ``start()`` goes on in it.
+        """
+        keeper = self._keeper
+        super().shutdown(save=save)
+        # Not under the lock that the keeper's own work may be waiting for.
+        if keeper is not None:
+            keeper.stop()
 
     def checkpoint(self, message: str = "") -> Snapshot | None:
         """As ``Backend.checkpoint``. Pausing saved everything: a paused backend has nothing new to save."""
@@ -185,37 +207,29 @@ class E2BBackend(Backend):
         Calls under way end with ``BackendNotStartedError``; the next call resumes.
 
         Raises:
-            BackendError: E2B does not answer, or refuses; or calls keep coming.
+            BackendError: E2B does not answer, or refuses.
+            StateError: It could not be saved, and is not paused.
         """
-        for _ in range(_PAUSE_ATTEMPTS):
+        with self._changing:
             if self._is_paused or self._link is None:
                 return
             self._link.suspend(f"{self}: paused")
             self._link.resume()
-            # Also the round trip after which nothing of the ended calls is still to come.
-            self.workspace.exists(".")
             self.checkpoint("before a pause")
             with self._pausing:
-                if self._pause_if_quiet():
+                sandbox, stream = self._sandbox, self._stream
+                if sandbox is None or stream is None:
                     return
-        raise BackendError(f"{self}: not paused: it is being used")
-
-    def _pause_if_quiet(self) -> bool:
-        if self._link is None or self._stream is None or self._sandbox is None:
-            return True
-        # From here on, whatever is to be sent waits for ``resume``. What was sent before would lose its answer.
-        self._is_paused = True
-        if self._link.is_busy:
-            self._is_paused = False
-            return False
-        self._stream.hold()
-        try:
-            with translated(f"{self}: pausing"):
-                self._sandbox.pause()
-        except BaseException:
-            self.resume()
-            raise
-        return True
+                # From here on, whatever is to be sent waits for ``resume``.
+                self._is_paused = True
+                stream.hold()
+                try:
+                    with translated(f"{self}: pausing", BackendError):
+                        sandbox.pause()
+                except BaseException:
+                    self._is_paused = False
+                    stream.go_on(sandbox)
+                    raise
 
     def resume(self) -> None:
         """Let everything go on after ``pause``; any call does so.
@@ -237,21 +251,43 @@ class E2BBackend(Backend):
         """Let the sandbox live for ``timeout_seconds`` from now.
 
         Raises:
-            BackendError: E2B does not answer, or the sandbox is gone.
+            BackendError: E2B does not answer in a quarter of that, or the sandbox is gone.
         """
-        if self._sandbox is not None and not self._is_paused:
+        sandbox = self._sandbox
+        if sandbox is not None and not self._is_paused and not self._is_taken_over:
+            limit = min(self._request_timeout, self.timeout_seconds / 4)
             with translated(f"{self}: extending the sandbox's life"):
-                self._sandbox.set_timeout(self.timeout_seconds)
+                sandbox.set_timeout(self.timeout_seconds, request_timeout=limit)
+
+    def wake(self) -> None:
+        """As ``resume``; called by the stream before it sends anything."""
+        self.resume()
+
+    def is_asleep(self) -> bool:
+        """Whether the sandbox is paused, if only by E2B because its time was over; then any call resumes it."""
+        with self._pausing:
+            sandbox, stream = self._sandbox, self._stream
+            if sandbox is None or stream is None:
+                return False
+            if not self._is_paused and _state(sandbox) == "paused":
+                _log.warning("%s: its time was over, and E2B paused it; the next call resumes it", self)
+                self._is_paused = True
+                stream.hold()
+            return self._is_paused
 
     def _provision(self) -> None:
         self._sandbox, self._stream = None, None
         self._is_paused = self._is_taken_over = False
         with translated(f"{self}: starting", BackendStartError):
-            found = self._service.find(self.project_id)
-            if found:
-                self._reattach(found[0])
+            for found in self._service.find(self.project_id):
+                with _unless_gone():
+                    self._reattach(found)
+                    break
             else:
                 self._create()
+        if self._keeper is None:
+            # From now on, since loading a snapshot may take longer than the sandbox has to live.
+            self._keeper = Keeper(self)
 
     def _reattach(self, found: Found) -> None:
         """Go on in a sandbox there is. Running, it may belong to a living process of another machine."""
@@ -265,6 +301,7 @@ class E2BBackend(Backend):
             )
 
     def _create(self) -> None:
+        self._is_reattached = False
         sandbox = self._service.create(
             self.project_id, self._lease.scope, self.template, self.timeout_seconds, self._given
         )
@@ -282,11 +319,11 @@ class E2BBackend(Backend):
             raise BackendUnavailableError(f"{self}: its sandbox was removed")
         is_first = self._stream is None
         with translated(f"{self}: starting the guest in sandbox {sandbox.sandbox_id}"):
-            before = self._other_guests()
+            before = self._other_guests() if self._is_reattached or not is_first else []
             if before and not is_first and not all(self._is_of_this_host(guest) for guest in before):
                 self._is_taken_over = True
                 raise BackendUnavailableError(f"{self}: another backend has taken the project over")
-            stream = SandboxStream(sandbox, argv, {_OWNER: self._owner}, self.resume)
+            stream = SandboxStream(sandbox, argv, {_OWNER: self._owner}, self.environment.get("PATH"), self)
             self._end_guests(before, stream)
         self._stream = stream
         return stream
@@ -306,13 +343,34 @@ class E2BBackend(Backend):
     def _other_guests(self) -> list[ProcessInfo]:
         assert self._sandbox is not None
         own = self._stream.pid if self._stream is not None else None
-        return [each for each in self._sandbox.commands.list() if _OWNER in each.envs and each.pid != own]
+        running = asked_again(self._sandbox.commands.list)
+        return [each for each in running if _OWNER in each.envs and each.pid != own]
 
     def _is_of_this_host(self, guest: ProcessInfo) -> bool:
         """Then its process is dead, or this one's own: the lease of this machine says so."""
         return guest.envs[_OWNER].startswith(f"{self._lease.scope}:")
 
+    def _save_before_end(self) -> bool:
+        reason = None
+        try:
+            self.resume()
+            if super()._save_before_end():
+                return True
+        except BackendUnavailableError as error:
+            reason = error
+        sandbox = self._sandbox
+        if sandbox is None or self._is_taken_over or _state(sandbox) == "gone":
+            return False
+        self._status = "failed"
+        raise SaveFailedError(
+            f"{self}: the workspace could not be saved, because E2B cannot be reached; sandbox {sandbox.sandbox_id} is "
+            "kept. start() goes on in it, and shutdown(save=False) discards what was not saved"
+        ) from reason
+
     def _destroy(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.end()
         sandbox, self._sandbox, self._stream = self._sandbox, None, None
         if sandbox is None or self._is_taken_over:
             return
@@ -326,6 +384,24 @@ class E2BBackend(Backend):
 
     def __str__(self) -> str:
         return f"E2BBackend(project_id={self.project_id!r})"
+
+
+def _state(sandbox: Sandbox) -> str:
+    """``running``, ``paused`` or ``gone``; ``unknown`` where E2B does not say."""
+    try:
+        return str(sandbox.get_info().state.value)
+    except Exception as error:
+        _log.debug("looking for sandbox %s: %s", sandbox.sandbox_id, error)
+        return "gone" if is_gone(error) else "unknown"
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except SandboxException as error:
+        if not is_gone(error):
+            raise
 
 
 def _network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from omniagents.errors import BackendError, StateError
@@ -20,42 +22,80 @@ _log = logging.getLogger("omniagents")
 class Keeper(threading.Thread):
     """Extends the sandbox's life four times in each ``timeout_seconds``; one request each time.
 
-    A backend that was idle for too long is paused or shut down instead.
+    If that fails, the workspace is saved while there is time. A backend that was idle for too long is saved and
+    paused, or shut down.
     """
 
     def __init__(self, backend: E2BBackend) -> None:
         super().__init__(daemon=True, name="omniagents-e2b-keeper")
         self._backend = weakref.ref(backend)
-        self._interval = backend.timeout_seconds / 4
+        self._extension_interval = backend.timeout_seconds / 4
+        self._interval = self._extension_interval
         if backend.idle_timeout_seconds is not None:
             self._interval = min(self._interval, max(backend.idle_timeout_seconds / 2, 0.1))
+        self._extended_at = time.monotonic()
+        self._is_failing = False
         self._stopping = threading.Event()
+        # Saving may take longer than the sandbox has to live: that is not this thread's work.
+        self._worker: threading.Thread | None = None
         self.start()
 
-    def stop(self) -> None:
-        """Returns once nothing is being done any more, unless called by this very thread."""
+    def end(self) -> None:
+        """Begin nothing more."""
         self._stopping.set()
-        if threading.current_thread() is not self:
-            self.join()
+
+    def stop(self) -> None:
+        """Returns once nothing is being done any more, unless called by what is being done."""
+        self.end()
+        for thread in (self, self._worker):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
 
     def run(self) -> None:
         while not self._stopping.wait(self._interval):
             backend = self._backend()
-            if backend is None or backend.status != "running":
+            if backend is None:
                 return
-            try:
-                self._look_after(backend)
-            except (BackendError, StateError) as error:
-                _log.warning("%s", error)
+            if time.monotonic() - self._extended_at >= self._extension_interval:
+                self._extend(backend)
+            if self._is_idle(backend) and not backend.is_paused:
+                self._begin(backend, self._put_to_sleep)
             del backend
 
-    def _look_after(self, backend: E2BBackend) -> None:
-        limit = backend.idle_timeout_seconds
-        if limit is None or backend.seconds_idle < limit:
+    def _extend(self, backend: E2BBackend) -> None:
+        self._extended_at = time.monotonic()
+        try:
             backend.extend()
-        elif backend.on_idle == "kill":
-            _log.info("%s: idle for %.0f s; saved and ended", backend, backend.seconds_idle)
-            backend.shutdown()
-        elif not backend.is_paused:
-            _log.info("%s: idle for %.0f s; saved and paused", backend, backend.seconds_idle)
-            backend.pause()
+            self._is_failing = False
+        except BackendError as error:
+            _log.log(logging.DEBUG if self._is_failing else logging.WARNING, "%s; the workspace is saved", error)
+            self._is_failing = True
+            self._begin(backend, lambda each: each.checkpoint("the sandbox's life could not be extended"))
+
+    def _is_idle(self, backend: E2BBackend) -> bool:
+        limit = backend.idle_timeout_seconds
+        return limit is not None and backend.status == "running" and backend.seconds_idle >= limit
+
+    def _put_to_sleep(self, backend: E2BBackend) -> None:
+        with backend.changing():
+            if self._stopping.is_set() or not self._is_idle(backend):
+                return
+            _log.info("%s: idle for %.0f s: saved, then %s", backend, backend.seconds_idle, backend.on_idle)
+            if backend.on_idle == "kill":
+                backend.shutdown()
+            else:
+                backend.pause()
+
+    def _begin(self, backend: E2BBackend, work: Callable[[E2BBackend], object]) -> None:
+        if self._worker is None or not self._worker.is_alive():
+            self._worker = threading.Thread(
+                target=_done, args=(work, backend), daemon=True, name="omniagents-e2b-saving"
+            )
+            self._worker.start()
+
+
+def _done(work: Callable[[E2BBackend], object], backend: E2BBackend) -> None:
+    try:
+        work(backend)
+    except (BackendError, StateError) as error:
+        _log.warning("%s", error)

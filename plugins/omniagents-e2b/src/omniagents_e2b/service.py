@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from e2b import Sandbox, SandboxQuery
 from e2b.exceptions import (
@@ -17,19 +18,23 @@ from e2b.exceptions import (
     SandboxException,
     SandboxNotFoundException,
     SandboxNotRunningException,
+    SandboxUnreachableException,
     TimeoutException,
 )
 
 from omniagents import __version__
 from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError
 
-__all__ = ["METADATA_PROJECT", "Found", "Service", "is_gone", "translated"]
+__all__ = ["METADATA_PROJECT", "Found", "Service", "asked_again", "is_gone", "translated"]
 
 #: On every sandbox of ours, so that it is found again: the project, whose leases know its owner, and our version.
 METADATA_PROJECT: Final = "omniagents-project"
 METADATA_SCOPE: Final = "omniagents-scope"
 METADATA_VERSION: Final = "omniagents-version"
 
+T = TypeVar("T")
+
+_DELAYS: Final = (0.1, 0.5, 1.0)
 _KEYS: Final = "https://e2b.dev/dashboard?tab=keys"
 
 
@@ -101,6 +106,20 @@ class Service:
 def is_gone(error: BaseException) -> bool:
     """Whether it says that the sandbox does not exist or run any more; what cannot be reached may well live."""
     return isinstance(error, SandboxNotFoundException | SandboxNotRunningException)
+
+
+def asked_again(question: Callable[[], T]) -> T:
+    """The answer to what changes nothing, whatever the network does to the first few attempts.
+
+    Raises:
+        SandboxException: As the last of them.
+    """
+    for delay in _DELAYS:
+        try:
+            return question()
+        except (SandboxUnreachableException, TimeoutException, RateLimitException):
+            time.sleep(delay)
+    return question()
 
 
 @contextlib.contextmanager
