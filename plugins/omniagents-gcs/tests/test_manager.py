@@ -12,7 +12,7 @@ from tests.services.gcs.faults import Fault
 
 from omniagents import create_state_manager
 from omniagents.backends.local_backend import LocalBackend
-from omniagents.errors import SaveFailedError, StateAccessError, StateConfigurationError
+from omniagents.errors import SaveFailedError, StateAccessError, StateConfigurationError, StateUnavailableError
 from omniagents_gcs.plugin import omniagents_register_state_managers
 from omniagents_gcs.state_manager import GCSStateManager
 
@@ -124,3 +124,22 @@ class TestSessions:
 def test_options_of_the_engine_are_passed_on() -> None:
     manager = GCSStateManager("sessions", on_conflict="merge", leave_out=["*.log"])
     assert (manager.on_conflict, manager.leave_out) == ("merge", ("*.log",))
+
+
+def test_a_save_whose_swap_got_no_answer_is_found_by_the_next_one(tmp_path: Path, server: FaultServer) -> None:
+    manager = GCSStateManager("sessions", timeout_seconds=1)
+    backend = LocalBackend("alice", manager, workspace_dir=tmp_path / "work", checkpoint_interval_seconds=None)
+    with backend:
+        backend.workspace.write_bytes("a.txt", b"one")
+        backend.checkpoint("first")
+        backend.workspace.write_bytes("a.txt", b"two")
+        server.faults.add(Fault("hang", ("upload",), name="HEAD", times=-1))
+        with pytest.raises(StateUnavailableError, match="it may have taken effect or not"):
+            backend.checkpoint("unheard")
+        server.faults.clear()
+        found = backend.checkpoint("again")
+        assert found is not None
+        assert found.message == "unheard"
+        backend.workspace.write_bytes("a.txt", b"three")
+        backend.checkpoint("third")
+        assert [snapshot.message for snapshot in manager.history("alice")] == ["third", "unheard", "first"]

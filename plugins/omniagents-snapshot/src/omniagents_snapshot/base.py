@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from omniagents.errors import StateConflictError
 from omniagents.state import Snapshot
@@ -15,7 +15,7 @@ from omniagents_snapshot.statcache import Signatures
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
 
-__all__ = ["Aside", "Base"]
+__all__ = ["Aside", "Attempt", "Base"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,20 @@ class Aside:
     ours: TreeName | None = None
 
 
+class Attempt(NamedTuple):
+    """A swap of ``HEAD`` whose answer has not come, and what the workspace was when it was tried.
+
+    Attributes:
+        merged: What ``head`` names, if that is others' work as well; ``tree`` is the workspace in any case.
+    """
+
+    head: Head
+    tree: Tree
+    name: TreeName
+    signatures: Signatures
+    merged: Snapshot | None = None
+
+
 @dataclass
 class Base:
     """The ground that the next save stands on.
@@ -48,6 +62,7 @@ class Base:
         signatures: Files of ``tree``, by number, that need not be read as long as they look like this.
         kept_venvs: Virtual environments that nothing could rebuild.
         aside: What ``HEAD`` has that the workspace has not; None as long as nobody else saved.
+        attempts: Swaps on top of ``state`` that may have taken effect or not.
         gone: Packs that ``tree`` refers to and the store may not have any more.
         owner: The workspace it is about; without it nobody needs this any more.
     """
@@ -59,6 +74,7 @@ class Base:
     signatures: Signatures = field(default_factory=Signatures)
     kept_venvs: frozenset[str] = frozenset()
     aside: Aside | None = None
+    attempts: list[Attempt] = field(default_factory=list)
     gone: frozenset[str] = frozenset()
     owner: weakref.ref[Workspace] | None = None
 

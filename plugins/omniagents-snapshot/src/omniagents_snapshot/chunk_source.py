@@ -52,26 +52,43 @@ class ChunkSource:
             raise
 
     def _get(self, chunk: bytes, place: Place) -> bytes:
-        found = self._open(place.segment)[place.offset : place.offset + place.size]
-        if self._repository.hasher.chunk_id(found) != chunk:
-            raise self._corrupt(place.segment, "holds a chunk that does not match its id")
+        try:
+            found = self._cut(chunk, place, self._open(place.segment))
+        except ValueError:
+            found = self._again(chunk, place)
         self._uses[place.segment] -= 1
         if self._uses[place.segment] <= 0:
             self._decoded.pop(place.segment)
             self._stored.pop(place.segment)
         return found
 
+    def _cut(self, chunk: bytes, place: Place, raw: bytes) -> bytes:
+        found = raw[place.offset : place.offset + place.size]
+        if self._repository.hasher.chunk_id(found) != chunk:
+            raise ValueError("holds a chunk that does not match its id")
+        return found
+
+    def _again(self, chunk: bytes, place: Place) -> bytes:
+        """What came damaged may lie undamaged in the store."""
+        segment = place.segment
+        stored = self._repository.reread_pack_range(segment.pack.digest, segment.offset, segment.stored)
+        try:
+            raw = self._unsealed(segment, stored)
+            found = self._cut(chunk, place, raw)
+        except ValueError as error:
+            raise self._corrupt(segment, str(error)) from error
+        self._decoded.put(segment, raw)
+        return found
+
     def _open(self, segment: Segment) -> bytes:
         raw = self._decoded.get(segment)
         if raw is None:
-            try:
-                raw = self._repository.sealer.open(
-                    self._fetch(segment), "segment", CHUNK_MAX_BYTES, exactly=segment.raw
-                )
-            except ValueError as error:
-                raise self._corrupt(segment, str(error)) from error
+            raw = self._unsealed(segment, self._fetch(segment))
             self._decoded.put(segment, raw)
         return raw
+
+    def _unsealed(self, segment: Segment, stored: bytes) -> bytes:
+        return self._repository.sealer.open(stored, "segment", CHUNK_MAX_BYTES, exactly=segment.raw)
 
     def _fetch(self, segment: Segment) -> bytes:
         found = self._stored.get(segment)

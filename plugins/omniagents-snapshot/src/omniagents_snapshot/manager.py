@@ -17,6 +17,7 @@ from omniagents._ids import check_project_id
 from omniagents.errors import StateConflictError, StateCorruptError, StateError
 from omniagents.state import Snapshot, StateManager
 from omniagents_snapshot.access import Access
+from omniagents_snapshot.attempting import settle
 from omniagents_snapshot.base import Aside, Base
 from omniagents_snapshot.contents import check_paths
 from omniagents_snapshot.encryption import Encryption
@@ -242,6 +243,8 @@ class SnapshotStateManager(Maintenance, StateManager):
 
     def _attempt(self, base: Base, workspace: Workspace, message: str, on_conflict: OnConflict) -> Snapshot:
         for _ in range(_ATTEMPTS):
+            if base.attempts:
+                settle(base, base.repository.read_head())
             saver = Saver(base, workspace, leave_out=self.leave_out, quota=self._quota, session=self._session)
             try:
                 saved = saver.save(message)
@@ -253,6 +256,8 @@ class SnapshotStateManager(Maintenance, StateManager):
             except Lost as error:
                 lost = error
             now = self._current_head(base)
+            if settle(base, now):
+                continue
             if base.aside is None and base.head is not None and now.head and now.head.tree == base.head.tree:
                 # Only marks were added: the same save on top of them takes the place of the one that failed.
                 base.gone = (

@@ -118,6 +118,13 @@ class ProjectCache:
                 self._parts.setdefault(digest, set()).add((offset, len(data)))
         self._cache.grew(len(data) + _DIGEST_BYTES)
 
+    def drop(self, digest: str, offset: int, length: int) -> None:
+        """Remove every part that has these bytes of an object."""
+        for part in self._covering(digest, offset, length):
+            with contextlib.suppress(OSError):
+                self._path(digest, *part).unlink()
+            self._forget_part(digest, part)
+
     def forget(self) -> None:
         """Remove everything of the project."""
         for path in self._directory.glob("*"):
@@ -153,10 +160,13 @@ class ProjectCache:
             pass  # another process made room
         except OSError as error:
             _log.warning("could not read %r: %s", str(path), error)
+        self._forget_part(digest, (start, size))
+        return None
+
+    def _forget_part(self, digest: str, part: tuple[int, int]) -> None:
         with self._guard:
             if self._parts is not None:
-                self._parts.get(digest, set()).discard((start, size))
-        return None
+                self._parts.get(digest, set()).discard(part)
 
     def _path(self, digest: str, offset: int, length: int) -> Path:
         return self._directory / f"{digest}-{offset}-{length}"

@@ -290,12 +290,20 @@ class Repository:
                 for planned, data in zip(group, executor.map(read, group), strict=True):
                     found |= planned.cut(data)
         for ref in refs:
-            page = Page(ref, found[ref.segment])
-            try:
-                open_page(page, self.sealer, self.hasher)
-            except ValueError as error:
-                raise self.corrupt(self.pack_name(ref.segment.pack.digest), str(error), error) from error
-            yield page
+            yield self._checked_page(ref, found[ref.segment])
+
+    def _checked_page(self, ref: PageRef, stored: bytes) -> Page:
+        page, segment = Page(ref, stored), ref.segment
+        try:
+            open_page(page, self.sealer, self.hasher)
+            return page
+        except ValueError:
+            page = Page(ref, self.reread_pack_range(segment.pack.digest, segment.offset, segment.stored))
+        try:
+            open_page(page, self.sealer, self.hasher)
+        except ValueError as error:
+            raise self.corrupt(self.pack_name(segment.pack.digest), str(error), error) from error
+        return page
 
     def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
         """Add a snapshot to the history."""
@@ -401,6 +409,12 @@ class Repository:
             raise self.corrupt(name, f"ends before byte {offset + length}")
         self._keep(digest, offset, data)
         return data
+
+    def reread_pack_range(self, digest: str, offset: int, length: int) -> bytes:
+        """``get_pack_range`` of what turned out to be damaged: from the store, whatever this machine has of it."""
+        if self._cache:
+            self._cache.drop(digest, offset, length)
+        return self.get_pack_range(digest, offset, length)
 
     def _kept(self, digest: str, offset: int, length: int) -> bytes | None:
         return self._cache.get(self.hasher, digest, offset, length) if self._cache else None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from omniagents._ids import new_snapshot_id, utc_now
 from omniagents.errors import StateConflictError, StateCorruptError
 from omniagents.state import Snapshot
-from omniagents_snapshot.base import Aside, Base
+from omniagents_snapshot.attempting import attempting
+from omniagents_snapshot.base import Aside, Attempt, Base
 from omniagents_snapshot.committing import next_head, record, swap
 from omniagents_snapshot.comparing import count_changed
 from omniagents_snapshot.merging import Merge, merge
@@ -99,7 +100,8 @@ def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, sessio
     )
     name = base.repository.put_tree(Tree(snapshot, merged.entries, merged.places), theirs)
     head = next_head(now, snapshot, name, session)
-    state = swap(base.repository, now, replace(head, unrecorded=(*head.unrecorded, lost.name)))
+    with attempting(base, Attempt(head, lost.tree, lost.name, lost.signatures, snapshot)):
+        state = swap(base.repository, now, replace(head, unrecorded=(*head.unrecorded, lost.name)))
     if state is None:
         return None
     base.stands_on(state, lost.tree, lost.name, lost.signatures)

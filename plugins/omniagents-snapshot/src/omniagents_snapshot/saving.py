@@ -18,7 +18,8 @@ from omniagents.errors import StateError, StateQuotaError
 from omniagents.records import FileInfo, LeftOut, Scan
 from omniagents.state import Snapshot
 from omniagents_snapshot.aligning import align
-from omniagents_snapshot.base import Base
+from omniagents_snapshot.attempting import attempting
+from omniagents_snapshot.base import Attempt, Base
 from omniagents_snapshot.committing import next_head, record, swap
 from omniagents_snapshot.comparing import count_changed, is_changed
 from omniagents_snapshot.model import Entry, Place, Row, Tree, TreeName
@@ -195,7 +196,7 @@ class Saver:
         return found
 
     def _publish(self, tree: StoredTree, name: TreeName, signatures: Signatures) -> Snapshot:
-        state = self._swapped(tree.snapshot, name)
+        state = self._swapped(tree, name, signatures)
         if state is None:
             raise Lost(tree, name, signatures)
         known = {name: tree.snapshot} | self._base.description()
@@ -203,11 +204,12 @@ class Saver:
         self._base.state = record(self._repository, state, known)
         return tree.snapshot
 
-    def _swapped(self, snapshot: Snapshot, name: TreeName) -> HeadState | None:
+    def _swapped(self, tree: StoredTree, name: TreeName, signatures: Signatures) -> HeadState | None:
         if self._base.aside is not None:
             return None  # others' work is in HEAD that this tree lacks
-        head = next_head(self._base.state, snapshot, name, self._session)
-        return swap(self._repository, self._base.state, head)
+        head = next_head(self._base.state, tree.snapshot, name, self._session)
+        with attempting(self._base, Attempt(head, tree, name, signatures)):
+            return swap(self._repository, self._base.state, head)
 
     def _describe(self, new: _Merged, message: str, left_out: tuple[LeftOut, ...]) -> Snapshot:
         parent = self._parent()
