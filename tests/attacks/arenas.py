@@ -61,7 +61,7 @@ class Arena(ABC):
 class BubblewrapArena(Arena):
     name = "bubblewrap"
     home = "/home/user"
-    first_processes = frozenset({b"bwrap", b"python3"})
+    first_processes = frozenset({b"python3"})
 
     def __init__(self) -> None:
         from omniagents_bubblewrap.backend import BubblewrapBackend

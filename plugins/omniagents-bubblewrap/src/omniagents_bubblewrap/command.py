@@ -60,7 +60,7 @@ def options(sandbox: Sandbox, opened: Descriptors) -> list[str]:
         "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
         *([] if sandbox.shares_network else ["--unshare-net"]),
         "--uid", str(view.USER_ID), "--gid", str(view.USER_ID), "--hostname", view.HOSTNAME,
-        "--cap-drop", "ALL", "--new-session", "--die-with-parent",
+        "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--as-pid-1",
         *_system(), *_etc(opened.files), *_kernel(sandbox), *_writable(sandbox), *_visible(sandbox.visible),
         "--remount-ro", "/dev", "--remount-ro", "/",
         "--chdir", "/",
