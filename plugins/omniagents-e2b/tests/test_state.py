@@ -73,7 +73,7 @@ def test_a_sandbox_that_ends_during_a_save_leaves_the_snapshot_before(
     backend.workspace.write_bytes("a.txt", b"saved")
     first = backend.checkpoint()
     backend.workspace.run("head -c 8000000 /dev/urandom > big.bin")
-    faults.add(Fault(r"POST /process\.Process/SendInput", times=-1, drops=True))
+    faults.add(Fault(".*", times=-1, drops=True))
     with pytest.raises(BackendError):
         backend.checkpoint()
     faults.clear()

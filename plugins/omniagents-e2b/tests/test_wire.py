@@ -122,6 +122,8 @@ def test_the_sdk_asks_as_it_did_when_the_server_was_checked(new_backend: NewBack
     backend.extend()
     backend.pause()
     backend.resume()
+    assert backend.sandbox is not None
+    backend.sandbox.get_info()
     backend.shutdown()
     plane = "connect-protocol-version e2b-sandbox-id e2b-sandbox-port"
     # How fast things end is a matter of luck, and with it whether the guest, and its health, are asked after.
@@ -129,6 +131,7 @@ def test_the_sdk_asks_as_it_did_when_the_server_was_checked(new_backend: NewBack
     asked = {_asked(request) for request in faults.recorded if request.path not in by_chance}
     assert sorted(asked) == [
         "DELETE /sandboxes/{id} - x-api-key",
+        "GET /sandboxes/{id} - x-api-key",
         "GET /v2/sandboxes metadata - x-api-key",
         "POST /files path application/octet-stream e2b-sandbox-id e2b-sandbox-port x-access-token",
         f"POST /process.Process/Connect application/connect+json {plane} keepalive-ping-interval x-access-token",

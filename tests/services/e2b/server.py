@@ -45,6 +45,8 @@ class E2BServer:
         self._streams: set[Send] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
+        # Connections inherit it. Else a body waits 40 ms for the client to acknowledge the headers.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             self._app, interface="asgi3", log_level="critical", lifespan="off", timeout_graceful_shutdown=0

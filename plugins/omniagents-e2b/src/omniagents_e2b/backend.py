@@ -359,7 +359,8 @@ class E2BBackend(Backend, Power):
         except BackendUnavailableError as error:
             reason = error
         sandbox = self._sandbox
-        if sandbox is None or self._is_taken_over or _state(sandbox) == "gone":
+        is_ours = self._lease.is_ours() and not self._is_taken_over
+        if sandbox is None or not is_ours or _state(sandbox) == "gone":
             return False
         self._status = "failed"
         raise SaveFailedError(

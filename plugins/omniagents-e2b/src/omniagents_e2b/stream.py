@@ -154,7 +154,7 @@ class SandboxStream(ByteStream):
     def _listen_again(self, ended: Subscription, error: Exception) -> bool:
         """Whether there is more to come, now or after a pause."""
         _log.debug("the output of sandbox %s broke off: %s", self._sandbox.sandbox_id, error)
-        if not self._is_held and not self._may_pass(error):
+        if not self._is_held and not self._may_pass(error) and self._subscription is ended:
             self._reason = str(error)
             return False
         if time.monotonic() - self._connected_at >= _GOOD_SECONDS:
