@@ -75,7 +75,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict types of the core, every plugin and every example."""
-    install(session, *editable(".[all]", *SIBLINGS), "--group", "types", "--group", "bootstrap", "--group", "test")
+    groups = ["--group", "types", "--group", "bootstrap", *test_groups(*SIBLINGS)]
+    install(session, *editable(".[all]", *SIBLINGS), *groups)
     targets = ["core/omniagents", *SOURCES, "noxfile.py", "scripts", "tests/services", "benchmarks", "conftest.py"]
     session.run("mypy", *targets, *session.posargs, env={"MYPYPATH": os.pathsep.join([*SOURCES, "benchmarks"])})
 
