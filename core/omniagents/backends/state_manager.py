@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from omniagents_git.state_manager import (  # type: ignore[import-not-found,unused-ignore]
         GitStateManager as GitStateManager,
     )
-
     from omniagents_snapshot.directory import (  # type: ignore[import-not-found,unused-ignore]
         DirectoryStateManager as DirectoryStateManager,
     )
