@@ -138,8 +138,8 @@ int main(void) {
 
 
 # The guest is the one process inside that the host listens to: reading its memory or descriptors would be speaking for
-# it. All that stand above a command are tried, and the first process: bwrap's own would hold the stream to the host, and
-# could be traced.
+# it. All that stand above a command are tried, and the first process: bwrap's own would hold the stream to the host,
+# and could be traced.
 def test_the_guest_cannot_be_traced_or_read(sandbox, attack) -> None:
     told = attack(
         sandbox,
@@ -168,7 +168,8 @@ def test_the_first_process_has_nothing_to_give(sandbox, attack) -> None:
 traced = call(101, 117, 0x4206, 1, 0, 0)  # PTRACE_SEIZE
 status = open("/proc/1/status").read()
 field = lambda name: next(line.split()[1] for line in status.splitlines() if line.startswith(name + ":"))
-tell([field("CapEff"), field("CapPrm"), field("CapBnd"), field("NoNewPrivs"), field("Seccomp"), traced, attempt(os.kill, 1, 9)])
+tell([field("CapEff"), field("CapPrm"), field("CapBnd"), field("NoNewPrivs"), field("Seccomp"), traced,
+      attempt(os.kill, 1, 9)])
 """,
     )
     assert told[:6] == ["0" * 16, "0" * 16, "0" * 16, "1", "2", "EPERM"]

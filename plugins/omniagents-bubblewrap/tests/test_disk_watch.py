@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omniagents_bubblewrap import disk_watch
-from omniagents_bubblewrap.disk_watch import DiskWatch, Usage, over, usage_of
+from omniagents_bubblewrap.disk_watch import DiskWatch, TooLate, Usage, over, usage_of
 from omniagents_bubblewrap.limits import Limits
 
 _MIB = 1 << 20
@@ -20,8 +25,10 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Any:
     disk: dict[str, Any] = {"free": (100 * _MIB, 1000), "usage": Usage(0, 1), "measured": 0}
     told: list[str] = []
 
-    def measure(directories: list[str]) -> Usage:
+    def measure(directories: list[str], is_too_late: Callable[[], bool]) -> Usage:
         disk["measured"] += 1
+        if disk.get("is_slow") and is_too_late():
+            raise TooLate
         return disk["usage"]
 
     monkeypatch.setattr(disk_watch, "usage_of", measure)
@@ -74,6 +81,45 @@ def test_a_full_disk_ends_who_fills_it_and_nobody_else(watch: Any) -> None:
     disk.update(free=(2 * _MIB, 1000), usage=Usage(3 * _MIB, 1))
     watching.look()
     assert told == ["the disk is almost full (2 MiB left) and this environment was filling it"]
+
+
+# Whoever makes measuring slow, with busy loops and deep trees, must not gain time to fill the disk.
+def test_who_cannot_be_measured_while_the_disk_fills_is_ended(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching, disk, told = watch
+    disk.update(free=(5 * _MIB, 1000), is_slow=True)
+    watching.look()
+    assert told == []
+    monkeypatch.setattr(disk_watch, "_MOST_SECONDS_ON_A_FULL_DISK", -1.0)
+    disk["free"] = (4 * _MIB, 1000)
+    watching.look()
+    assert told == ["workspace and home cannot be measured in time"]
+
+
+def test_measuring_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nice").write_text("#!/bin/sh\nexec sleep 300\n")
+    (tmp_path / "nice").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(TooLate):
+        usage_of([str(tmp_path)], lambda: True)
+
+
+# Who may write in a directory and not list it, hides what it writes there from another process of the same user.
+def test_a_directory_that_may_not_be_listed_is_measured_all_the_same(works: None) -> None:
+    program = """
+import os, sys
+from omniagents_bubblewrap.disk_watch import usage_of
+usage_of(["/dev/null"])  # imports everything while it can be read
+if os.geteuid() == 0:
+    os.chown(sys.argv[1], 65534, 65534); os.setgroups([]); os.setgid(65534); os.setuid(65534)
+hidden = sys.argv[1] + "/hidden"
+os.mkdir(hidden); open(hidden + "/file", "wb").write(bytes(1 << 20)); os.chmod(hidden, 0o300)
+print(usage_of([sys.argv[1]]).files)
+os.chmod(hidden, 0o700)
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # not below a directory that is root's alone
+        command = [sys.executable, "-c", program, directory]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("3\n", "")
 
 
 def test_blocks_are_counted_not_sizes_and_links_are_not_followed(tmp_path: Path) -> None:

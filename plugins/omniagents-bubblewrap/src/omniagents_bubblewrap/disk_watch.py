@@ -20,8 +20,20 @@ _LOOK_SECONDS = 1.0
 _MEASURE_SECONDS = 5.0
 # Measuring may take at most this part of the time.
 _EFFORT = 0.05
-_DU_SECONDS = 600.0
 _GROWTH_BYTES = 1 << 20
+# How long measuring may take; less where the disk fills up meanwhile.
+_MOST_SECONDS, _MOST_SECONDS_ON_A_FULL_DISK = 600.0, 5.0
+
+# The environment's processes may be this user's too, and take away the right to read a directory that they write in.
+# Its owner gets it back in a user namespace of its own.
+_READING_EVERYTHING = (
+    "bwrap", "--die-with-parent", "--unshare-user", "--uid", "0", "--gid", "0",
+    "--cap-drop", "ALL", "--cap-add", "CAP_DAC_READ_SEARCH", "--dev-bind", "/", "/", "--",
+)  # fmt: skip
+
+
+class TooLate(Exception):
+    """Measuring takes longer than it may."""
 
 
 class Usage(NamedTuple):
@@ -60,7 +72,7 @@ class DiskWatch(threading.Thread):
                 self.look()
             except FileNotFoundError:
                 return  # the environment was removed
-            except (OSError, subprocess.SubprocessError, ValueError):
+            except (OSError, ValueError):
                 _log.exception("the disk usage of %s cannot be measured; its limit is not enforced", self._directories)
                 return
 
@@ -70,7 +82,11 @@ class DiskWatch(threading.Thread):
         if not self._is_due(free):
             return
         started = time.monotonic()
-        previous, usage = self._measured, usage_of(self._directories)
+        try:
+            previous, usage = self._measured, usage_of(self._directories, lambda: self._is_too_late(started))
+        except TooLate:
+            self._on_over("workspace and home cannot be measured in time")
+            return
         ended = time.monotonic()
         self._measured, self._free_then = usage, free
         self._due = ended + max(_MEASURE_SECONDS, (ended - started) / _EFFORT)
@@ -81,8 +97,7 @@ class DiskWatch(threading.Thread):
             return
         if not reason:
             self._worst = Usage(0, 0)
-        low = self._limits.host_free_bytes is not None and free[0] < self._limits.host_free_bytes
-        if low and previous is not None and usage.bytes > previous.bytes + _GROWTH_BYTES:
+        if self._is_low(free) and previous is not None and usage.bytes > previous.bytes + _GROWTH_BYTES:
             self._on_over(f"the disk is almost full ({free[0] >> 20} MiB left) and this environment was filling it")
 
     def _is_due(self, free: tuple[int, int]) -> bool:
@@ -95,9 +110,16 @@ class DiskWatch(threading.Thread):
         is_close = (
             (limits.workspace_bytes is not None and self._measured.bytes + used_bytes > limits.workspace_bytes)
             or (limits.workspace_files is not None and self._measured.files + used_files > limits.workspace_files)
-            or (limits.host_free_bytes is not None and free[0] < limits.host_free_bytes)
+            or self._is_low(free)
         )
         return is_close or time.monotonic() >= self._due
+
+    def _is_low(self, free: tuple[int, int]) -> bool:
+        return self._limits.host_free_bytes is not None and free[0] < self._limits.host_free_bytes
+
+    def _is_too_late(self, started: float) -> bool:
+        is_low = self._is_low(_free(self._directories[0]))
+        return time.monotonic() - started > (_MOST_SECONDS_ON_A_FULL_DISK if is_low else _MOST_SECONDS)
 
 
 def over(usage: Usage, limits: Limits) -> str:
@@ -111,25 +133,42 @@ def over(usage: Usage, limits: Limits) -> str:
     return ""
 
 
-def usage_of(directories: Sequence[str]) -> Usage:
+def usage_of(directories: Sequence[str], is_too_late: Callable[[], bool] = lambda: False) -> Usage:
     """What is below ``directories``; links are not followed.
+
+    Args:
+        is_too_late: Asked every second.
 
     Raises:
         FileNotFoundError: One of them is gone.
-        subprocess.SubprocessError: du (coreutils) takes longer than ten minutes.
+        TooLate: ``is_too_late()``.
     """
     # du walks by descriptors: trees that are deeper than a path can be long, or that move meanwhile, do not mislead it.
-    return Usage(_du(directories, "--block-size=1"), _du(directories, "--inodes"))
+    sizes = (_du(directories, option, is_too_late) for option in ("--block-size=1", "--inodes"))
+    return Usage(*sizes)
 
 
-def _du(directories: Sequence[str], option: str) -> int:
+def _du(directories: Sequence[str], option: str, is_too_late: Callable[[], bool]) -> int:
     for directory in directories:
         os.stat(directory)
     command = ["nice", "du", "-s", "-x", option, "--total", "--", *directories]
-    result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_DU_SECONDS, check=False
-    )  # what disappears meanwhile makes its exit code 1
-    return int(result.stdout.splitlines()[-1].split()[0])
+    if os.geteuid() != 0:
+        command = [*_READING_EVERYTHING, *command]
+    # What disappears meanwhile makes its exit code 1.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as du:
+        try:
+            return int(_output(du, is_too_late).splitlines()[-1].split()[0])
+        finally:
+            du.kill()
+
+
+def _output(process: subprocess.Popen[bytes], is_too_late: Callable[[], bool]) -> bytes:
+    while True:
+        try:
+            return process.communicate(timeout=_LOOK_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            if is_too_late():
+                raise TooLate from None
 
 
 def _free(directory: str) -> tuple[int, int]:
