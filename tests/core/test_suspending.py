@@ -34,7 +34,7 @@ def test_calls_under_way_end_and_the_guest_goes_on_afterwards(
     backend.workspace.write_bytes("big", bytes(1 << 20))
     first = guest_pid(backend)
     threading.Timer(0.1, lambda: link_of(backend).suspend("paused")).start()
-    with pytest.raises(BackendNotStartedError, match="^paused$"):
+    with pytest.raises(BackendNotStartedError, match=r"^paused$"):
         call(backend)
     link_of(backend).resume()
     assert works(backend)
@@ -44,7 +44,7 @@ def test_calls_under_way_end_and_the_guest_goes_on_afterwards(
 def test_calls_are_refused_while_it_is_suspended(backend: LocalBackend) -> None:
     workspace = backend.workspace
     link_of(backend).suspend("paused")
-    with pytest.raises(BackendNotStartedError, match="^paused$"):
+    with pytest.raises(BackendNotStartedError, match=r"^paused$"):
         workspace.run("true")
     link_of(backend).resume()
     assert workspace.run("echo on").stdout == b"on\n"
