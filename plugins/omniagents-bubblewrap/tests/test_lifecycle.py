@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -93,6 +94,33 @@ def test_a_shut_down_session_leaves_nothing_on_disk_or_in_the_groups(make) -> No
     backend.shutdown()
     assert not base.exists()
     assert [*Path("/sys/fs/cgroup").rglob(f"omniagents-{os.getpid()}-*")] == []
+
+
+# What still ran could write into the workspace while it is saved or removed, or beside the next guest.
+def test_a_closed_sandbox_has_no_process_left(make, monkeypatch) -> None:
+    monkeypatch.setattr("omniagents_bubblewrap.backend.make_cgroup", lambda wanted: None)  # its removal waits, too
+    backend = make()
+    backend.start()
+    backend.workspace.run("for n in $(seq 200); do sleep 300 & done; true")
+    (stream,) = backend._streams
+    inside = descendants(stream._child.pid)
+    stream.end("a limit")
+    stream.close()
+    assert len(inside) > 200
+    assert [pid for pid in inside if is_alive(pid)] == []
+
+
+def test_a_host_with_thousands_of_open_files_starts_sandboxes(make) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        with make() as backend:
+            assert backend.workspace.run("echo on").stdout == b"on\n"
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_what_killed_hosts_left_in_tmp_is_swept_up() -> None:

@@ -25,6 +25,7 @@ __all__ = ["Owner", "SandboxStream"]
 Owner = tuple[int, int]
 
 _START_SECONDS = 20.0
+_END_SECONDS = 10.0
 
 
 class SandboxStream(ChildStream):
@@ -54,6 +55,7 @@ class SandboxStream(ChildStream):
     ) -> None:
         self._cgroup = cgroup
         self._reason = ""
+        self._first: int | None = None
         try:
             with contextlib.ExitStack() as opened:
                 start = _Start(program, sandbox, owner, opened)
@@ -62,7 +64,7 @@ class SandboxStream(ChildStream):
                     self._settle(start, sandbox, owner)
                 except OSError as error:
                     self._child.kill()
-                    super().close()
+                    self.close()
                     # If bwrap had ended, what it said is the reason.
                     raise OSError(self.diagnostics().strip() or str(error)) from error
         except BaseException:
@@ -82,6 +84,12 @@ class SandboxStream(ChildStream):
 
     def close(self) -> None:
         super().close()
+        with self._closing:
+            first, self._first = self._first, None
+            if first is not None:
+                # Killing bwrap kills its first process a moment later, and the kernel all others before that has ended.
+                _is_ready(first, _END_SECONDS)
+                os.close(first)
         self._remove_cgroup()
 
     def _settle(self, start: _Start, sandbox: Sandbox, owner: Owner) -> None:
@@ -89,6 +97,7 @@ class SandboxStream(ChildStream):
         pid = start.child_pid()
         if pid is None:
             raise OSError("bwrap ended without a word")
+        self._first = os.pidfd_open(pid)
         with ThreadPoolExecutor(1) as pool:  # moving waits for a grace period of the kernel
             moved = pool.submit(self._cgroup.add, pid) if self._cgroup is not None else None
             apply_rlimits(pid, sandbox.limits, self._cgroup, owner)
@@ -170,8 +179,15 @@ class _Start:
             return child
 
     def _wait_for_info(self) -> None:
-        if not select.select([self._info], [], [], _START_SECONDS)[0]:
+        if not _is_ready(self._info.fileno(), _START_SECONDS):
             raise TimeoutError(f"bwrap made no sandbox within {_START_SECONDS:.0f} s")
+
+
+def _is_ready(fd: int, most_seconds: float) -> bool:
+    """Wait until there is something to read, or, of a process, until it has ended."""
+    waiting = select.poll()  # select's descriptors are below 1024
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(most_seconds * 1000))
 
 
 def _pipe(opened: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
