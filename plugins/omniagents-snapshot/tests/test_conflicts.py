@@ -186,3 +186,15 @@ def test_one_manager_saves_several_projects_at_once(manager: SnapshotStateManage
 
     with ThreadPoolExecutor(8) as executor:
         assert all(executor.map(save, range(8)))
+
+
+def test_head_does_not_grow_from_session_to_session(
+    new_manager: NewManager, tree: LocalTree, store: WatchedStore
+) -> None:
+    for number in range(4):
+        write(tree.root, "a", f"{number}\n")
+        new_manager().save("alice", as_workspace(tree))
+        head = Repository(store, "alice").read_head().head
+        assert head is not None
+        assert head.unrecorded == ()
+    assert len(new_manager().history("alice")) == 4

@@ -8,7 +8,7 @@ that is known to be done, ``HEAD.unrecorded`` carries the snapshot from swap to 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from omniagents._ids import new_snapshot_id
@@ -18,13 +18,13 @@ from omniagents_snapshot.model import Head, TreeName
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.tree_format import to_microseconds
 
-__all__ = ["next_head", "record", "swap"]
+__all__ = ["next_head", "record", "swap", "without_entry"]
 
 _log = logging.getLogger(__name__)
 _PARALLEL = 4
 
 
-def next_head(state: HeadState, snapshot: Snapshot, tree: TreeName, session: str) -> Head:
+def next_head(repository: Repository, state: HeadState, snapshot: Snapshot, tree: TreeName, session: str) -> Head:
     """``HEAD`` with this snapshot as the latest; what the one before says of other things stays said."""
     before = state.head
     return Head(
@@ -36,7 +36,7 @@ def next_head(state: HeadState, snapshot: Snapshot, tree: TreeName, session: str
         time=to_microseconds(snapshot.created_at),
         condemned=before.condemned if before else (),
         dropped=before.dropped if before else (),
-        unrecorded=_unrecorded(state),
+        unrecorded=_unrecorded(repository, state),
         tags=before.tags if before else {},
     )
 
@@ -82,7 +82,17 @@ def record(repository: Repository, state: HeadState, known: Mapping[TreeName, Sn
     return state._replace(is_recorded=True)
 
 
-def _unrecorded(state: HeadState) -> tuple[TreeName, ...]:
+def without_entry(repository: Repository, trees: Collection[TreeName]) -> tuple[TreeName, ...]:
+    """Those of these trees whose snapshots have no entry in the history."""
+    if not trees:
+        return ()
+    ids = {name.rpartition("-")[2] for name in repository.pointer_names()}
+    return tuple(tree for tree in trees if repository.get_outline(tree).snapshot.id not in ids)
+
+
+def _unrecorded(repository: Repository, state: HeadState) -> tuple[TreeName, ...]:
+    """What ``HEAD`` must go on naming when another takes its place."""
     if state.head is None or state.is_recorded:
         return ()
-    return (*state.head.unrecorded, state.head.tree)
+    older = without_entry(repository, state.head.unrecorded)
+    return older if repository.has_pointer(state.head) else (*older, state.head.tree)

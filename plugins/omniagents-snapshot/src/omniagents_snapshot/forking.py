@@ -52,7 +52,7 @@ def fork(source: Repository, target: Repository, snapshot_id: str | None, sessio
     )
     name = target.put_outline(outline._replace(snapshot=snapshot))
     start = HeadState()
-    state = swap(target, start, next_head(start, snapshot, name, session))
+    state = swap(target, start, next_head(target, start, snapshot, name, session))
     if state is None:
         raise StateConflictError(
             f"project {target.project_id!r} was saved by another writer meanwhile; it is not forked"

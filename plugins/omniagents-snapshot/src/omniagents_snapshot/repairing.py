@@ -306,7 +306,7 @@ class Repairer:
         due = [names[one] for one in found if one in rebuilt or one in bad or one not in recorded]
         tags = state.head.tags if state.head else {}
         head = replace(
-            next_head(state, latest, names[latest.id], self._session),
+            next_head(self._repository, state, latest, names[latest.id], self._session),
             commit_id=new_snapshot_id(),
             unrecorded=tuple(dict.fromkeys(due)),
             tags={tag: one for tag, one in tags.items() if one in found},

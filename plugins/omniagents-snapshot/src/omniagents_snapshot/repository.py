@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from omniagents._ids import encode_project_id
@@ -31,7 +32,7 @@ from omniagents_snapshot.small_objects import (
 )
 from omniagents_snapshot.store import ObjectMissingError, Store, StoredObject
 from omniagents_snapshot.stored_tree import Page, StoredTree, check_tree, open_page
-from omniagents_snapshot.tree_format import Outline, PageRef, decode_outline, encode_outline
+from omniagents_snapshot.tree_format import Outline, PageRef, decode_outline, encode_outline, from_microseconds
 from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
 
 __all__ = ["CorruptObjectError", "HeadState", "Repository", "project_ids"]
@@ -311,6 +312,10 @@ class Repository:
         data = encode_pointer(snapshot, tree, self.hasher)
         self.store.put_new(name, self.sealer.protect(data, name.removeprefix(f"{self.prefix}/")))
 
+    def has_pointer(self, head: Head) -> bool:
+        """Whether the latest snapshot is in the history."""
+        return self.store.head(self._entry_name(from_microseconds(head.time), head.snapshot_id)) is not None
+
     def remove_pointer(self, snapshot: Snapshot) -> None:
         """Take a snapshot out of the history. Idempotent."""
         self.store.delete(self._pointer_name(snapshot))
@@ -458,7 +463,10 @@ class Repository:
         )
 
     def _pointer_name(self, snapshot: Snapshot) -> str:
-        return self._name(f"history/{snapshot.created_at.strftime('%Y%m%dT%H%M%S%fZ')}-{snapshot.id}")
+        return self._entry_name(snapshot.created_at, snapshot.id)
+
+    def _entry_name(self, time: datetime, snapshot_id: str) -> str:
+        return self._name(f"history/{time.strftime('%Y%m%dT%H%M%S%fZ')}-{snapshot_id}")
 
     def _name(self, below: str) -> str:
         return f"{self.prefix}/{below}"

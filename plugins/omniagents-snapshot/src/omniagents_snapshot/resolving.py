@@ -11,7 +11,7 @@ from omniagents.errors import StateConflictError, StateCorruptError
 from omniagents.state import Snapshot
 from omniagents_snapshot.attempting import attempting
 from omniagents_snapshot.base import Aside, Attempt, Base
-from omniagents_snapshot.committing import next_head, record, swap
+from omniagents_snapshot.committing import next_head, record, swap, without_entry
 from omniagents_snapshot.comparing import count_changed
 from omniagents_snapshot.merging import Merge, merge
 from omniagents_snapshot.model import Tree
@@ -99,7 +99,7 @@ def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, sessio
         left_out=ours.left_out,
     )
     name = base.repository.put_tree(Tree(snapshot, merged.entries, merged.places), theirs)
-    head = next_head(now, snapshot, name, session)
+    head = next_head(base.repository, now, snapshot, name, session)
     with attempting(base, Attempt(head, lost.tree, lost.name, lost.signatures, snapshot)):
         state = swap(base.repository, now, replace(head, unrecorded=(*head.unrecorded, lost.name)))
     if state is None:
@@ -114,7 +114,7 @@ def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, sessio
 def _keep_aside(base: Base, lost: Lost, now: HeadState, session: str) -> bool:
     """Make ours a snapshot beside the latest; False if ``HEAD`` changed meanwhile."""
     assert now.head is not None
-    unrecorded = tuple(dict.fromkeys([*now.head.unrecorded, lost.name]))
+    unrecorded = tuple(dict.fromkeys([*without_entry(base.repository, now.head.unrecorded), lost.name]))
     head = replace(now.head, commit_id=new_snapshot_id(), session=session, unrecorded=unrecorded)
     state = swap(base.repository, now, head)
     if state is None:

@@ -207,7 +207,7 @@ class Saver:
     def _swapped(self, tree: StoredTree, name: TreeName, signatures: Signatures) -> HeadState | None:
         if self._base.aside is not None:
             return None  # others' work is in HEAD that this tree lacks
-        head = next_head(self._base.state, tree.snapshot, name, self._session)
+        head = next_head(self._repository, self._base.state, tree.snapshot, name, self._session)
         with attempting(self._base, Attempt(head, tree, name, signatures)):
             return swap(self._repository, self._base.state, head)
 
