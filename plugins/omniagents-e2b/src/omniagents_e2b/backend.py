@@ -124,6 +124,8 @@ class E2BBackend(Backend, Power):
         self._is_paused = False
         self._pausing = threading.RLock()
         self._is_taken_over = False
+        # Of this project, in the sandbox that was found: what this start may end.
+        self._found_guests: list[ProcessInfo] = []
 
     @classmethod
     def problems(cls) -> list[Problem]:
@@ -293,7 +295,8 @@ class E2BBackend(Backend, Power):
         """Go on in a sandbox there is. Running, it may belong to a living process of another machine."""
         self._sandbox = self._service.connect(found.id, self.timeout_seconds)
         self._is_reattached = True
-        strangers = [guest for guest in self._other_guests() if not self._is_of_this_host(guest)]
+        self._found_guests = self._other_guests()
+        strangers = [guest for guest in self._found_guests if not self._is_of_this_host(guest)]
         if found.state == "running" and strangers and not self.takeover:
             raise ProjectInUseError(
                 f"project {self.project_id!r} is in use by a process of another machine, in sandbox {found.id}; shut "
@@ -301,7 +304,7 @@ class E2BBackend(Backend, Power):
             )
 
     def _create(self) -> None:
-        self._is_reattached = False
+        self._is_reattached, self._found_guests = False, []
         sandbox = self._service.create(
             self.project_id, self._lease.scope, self.template, self.timeout_seconds, self._given
         )
@@ -319,7 +322,7 @@ class E2BBackend(Backend, Power):
             raise BackendUnavailableError(f"{self}: its sandbox was removed")
         is_first = self._stream is None
         with translated(f"{self}: starting the guest in sandbox {sandbox.sandbox_id}"):
-            before = self._other_guests() if self._is_reattached or not is_first else []
+            before = self._found_guests if is_first else self._other_guests()
             if before and not is_first and not all(self._is_of_this_host(guest) for guest in before):
                 self._is_taken_over = True
                 raise BackendUnavailableError(f"{self}: another backend has taken the project over")
@@ -331,11 +334,10 @@ class E2BBackend(Backend, Power):
     def _end_guests(self, before: Sequence[ProcessInfo], stream: SandboxStream) -> None:
         """End those that dead processes left. Of two that started at the same time, the second gives way."""
         assert self._sandbox is not None
-        if not self._is_reattached:
-            return
         known = {guest.pid for guest in before}
         if any(guest.pid not in known and guest.pid < stream.pid for guest in self._other_guests()):
             stream.close()
+            self._is_taken_over = True
             raise ProjectInUseError(f"project {self.project_id!r} was started by another process at the same time")
         for pid in known:
             end_command(self._sandbox, pid)
