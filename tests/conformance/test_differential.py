@@ -1,12 +1,13 @@
 """The same calls on the same tree give the same results on every backend.
 
 Every other backend that can be had here is compared with the local one: the local one in another directory, under
-other Pythons that the guest has to run on, bubblewrap and Docker. Pythons are found on PATH, or named by
+other Pythons that the guest has to run on, bubblewrap, Docker and E2B. Pythons are found on PATH, or named by
 ``OMNIAGENTS_TEST_PYTHONS`` (separated like PATH). ``OMNIAGENTS_TEST_EXAMPLES=1000`` looks further, at random.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -244,12 +245,26 @@ def _docker(image: str = "omniagents-test:python", **profile: Any) -> Backend:
     return DockerBackend(project_id, docker_host=address, image=image, hardening=HardeningProfile(**profile))
 
 
-_ISOLATED: dict[str, Callable[[], Backend]] = {
+@contextlib.contextmanager
+def _e2b() -> Iterator[Backend]:
+    from tests.services.e2b.server import E2BServer
+
+    from omniagents_e2b.backend import E2BBackend
+
+    with E2BServer() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.variables.items():
+            patch.setenv(name, value)
+        with E2BBackend("differential") as backend:
+            yield backend
+
+
+_ISOLATED: dict[str, Callable[[], contextlib.AbstractContextManager[Backend]]] = {
     "bubblewrap": _bubblewrap,
     "docker": _docker,
     "docker as root without a network": lambda: _docker(uid=0, gid=0, network="none"),
     "docker with Python 3.9": lambda: _docker("omniagents-test:python3.9"),
     "docker with Python 3.13": lambda: _docker("omniagents-test:python3.13"),
+    "e2b": _e2b,
 }
 
 
@@ -258,7 +273,7 @@ _ISOLATED: dict[str, Callable[[], Backend]] = {
     params=[
         "another directory",
         *(f"Python {version}" for version in _pythons()),
-        *(pytest.param(name, marks=pytest.mark.service if "docker" in name else ()) for name in _ISOLATED),
+        *(pytest.param(name, marks=() if name == "bubblewrap" else pytest.mark.service) for name in _ISOLATED),
     ],
 )
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
