@@ -77,7 +77,8 @@ def read_stored(
 
     Raises:
         GuestFailure: ``FILE_NOT_FOUND``, ``IS_A_DIRECTORY``, ``NOT_A_DIRECTORY``, ``NOT_A_REGULAR_FILE``,
-            ``PERMISSION_DENIED`` (also to root, for a file that nobody may read); ``FILE_TOO_LARGE`` above ``max_bytes``.
+            ``PERMISSION_DENIED`` (also to root, for a file that nobody may read); ``FILE_TOO_LARGE`` above
+            ``max_bytes``.
     """
     name = resolved if named is None else named
     try:
