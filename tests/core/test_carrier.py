@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omniagents.backends.local_backend import LocalBackend
 from omniagents.guest.carrier import Carrier
 from omniagents.guest.protocol import FrameError
 
@@ -114,3 +115,16 @@ def test_a_file_is_read_once_and_only_where_files_are_read():
     line = sender.line_of_file("/tmp/x")
     assert guest.received(line + line) == b"content"
     assert read == [b"/tmp/x"]
+
+
+class TextBackend(LocalBackend):
+    """A backend as somebody else may write it, over a channel that carries only text."""
+
+    is_text_channel = True
+
+
+def test_a_backend_with_a_plain_channel_of_text_works():
+    with TextBackend("text") as backend:
+        content = bytes(range(256)) * 20_000
+        backend.workspace.write_bytes("a.bin", content)
+        assert backend.workspace.read_bytes("a.bin") == content
