@@ -77,9 +77,13 @@ def find_placeholder(new: str, old: str, name: str) -> Placeholder | None:
         name: The file; in the fenced code of Markdown and other prose such comments are documentation.
     """
     known: set[str] | None = None
-    fences = _fences(new) if name.lower().endswith(_MARKDOWN) else []
+    fences: List[int] | None = None
     for start, text in _suspects(new):
-        if not _is_placeholder(text, bool(old)) or bisect_left(fences, start) % 2:
+        if not _is_placeholder(text, bool(old)):
+            continue
+        if fences is None:
+            fences = _fences(new) if name.lower().endswith(_MARKDOWN) else []
+        if bisect_left(fences, start) % 2:
             continue
         if known is None:
             known = {line.strip() for line in old.split("\n")} if old else set()
