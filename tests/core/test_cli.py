@@ -125,7 +125,8 @@ def test_doctor_asks_the_docker_engine_and_not_the_client(program: Program, monk
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     [finding] = [one for one in program("doctor", "--json").json if one["name"] == "docker engine"]
     assert finding["status"] == "missing"
-    assert finding["detail"].startswith("no engine at tcp://127.0.0.1:1: ")
+    assert finding["detail"].startswith("no Docker Engine answers: no Docker Engine at tcp://127.0.0.1:1: ")
+    assert finding["fix"] == "correct DOCKER_HOST=tcp://127.0.0.1:1, or unset it, or start the engine that it names"
 
 
 @pytest.mark.extra

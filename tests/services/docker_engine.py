@@ -60,8 +60,9 @@ _started: list[subprocess.Popen[bytes]] = []
 _STOP_SECONDS = 30.0
 _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap", "busybox")
 
-#: Tag to (Debian release, packages). "" is no Debian at all: busybox alone.
 _PYTHON = ("bookworm", ("ca-certificates", "git", "procps", "python3", "python3-venv", "ripgrep"))
+
+#: Tag to (Debian release, packages). "" is no Debian at all: busybox alone.
 IMAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "omniagents-test:python": _PYTHON,
     # Nothing can be pulled: this stands in for the default image, with Debian's Python and this machine's uv.

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,6 @@ Status = Literal["ok", "missing", "failed"]
 _PYTHON = (3, 11)
 _GIT = (2, 38)
 _ANSWER_SECONDS = 10
-_DOCKER_SOCKET = "/var/run/docker.sock"
 
 
 class Finding(NamedTuple):
@@ -179,19 +177,17 @@ def bubblewrap() -> Finding | list[Finding]:
     return Finding("bwrap", "ok", f"{found}: makes a sandbox", needed_for)
 
 
-def docker() -> Finding:
-    """The engine's answer counts, not the client's presence."""
-    needed_for = "backend docker"
-    address = os.environ.get("DOCKER_HOST", f"unix://{_DOCKER_SOCKET}")
+def docker() -> Finding | list[Finding]:
+    """The plugin's own answer: the engine that the docker command would ask counts, not the client's presence."""
+    name, needed_for = "docker engine", "backend docker"
     try:
-        version = _docker_version(address)
-    except PermissionError:
-        fix = 'sudo usermod -aG docker "$USER"  # then log in again'
-        return Finding("docker engine", "missing", f"no permission for {address}", needed_for, fix)
-    except (OSError, ValueError) as error:
-        fix = "start Docker Engine (`sudo systemctl start docker`), or set DOCKER_HOST"
-        return Finding("docker engine", "missing", f"no engine at {address}: {error}", needed_for, fix)
-    return Finding("docker engine", "ok", f"{version} at {address}", needed_for)
+        problems = resolve("backend", "docker").problems()
+    except PluginError:
+        fix = install_command("omniagents-docker")
+        return Finding(name, "missing", "not tried: omniagents-docker is not installed, or broken", needed_for, fix)
+    if problems:
+        return [Finding(name, "missing", f"{each.what}: {each.why}", needed_for, each.cure) for each in problems]
+    return Finding(name, "ok", "the engine that the docker command would ask answers", needed_for)
 
 
 def gcs() -> Finding:
@@ -248,38 +244,6 @@ def _answer(*argv: str) -> subprocess.CompletedProcess[str]:
 def _numbers(version: str) -> tuple[int, ...]:
     found = re.search(r"\d+(?:\.\d+)+", version)
     return tuple(map(int, found.group().split("."))) if found else ()
-
-
-def _docker_version(address: str) -> str:
-    """Ask the engine; ``GET /version`` is of its HTTP interface.
-
-    Raises:
-        OSError: Nobody answers there.
-        ValueError: It is no address we can try, or what answers is no engine.
-    """
-    with _connected(address) as connection, connection.makefile("rb") as answer:
-        connection.sendall(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n")
-        found = re.search(rb'"Version"\s*:\s*"([^"]+)"', answer.read(1 << 20))
-    if found is None:
-        raise ValueError("what answers is not Docker Engine, or wants TLS")
-    return f"Docker Engine {found.group(1).decode('ascii', 'replace')}"
-
-
-def _connected(address: str) -> socket.socket:
-    kind, _, place = address.partition("://")
-    if kind == "tcp":
-        host, _, port = place.rstrip("/").rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS)
-    if kind != "unix":
-        raise ValueError(f"{kind}:// cannot be tried from here; `docker version` can")
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.settimeout(_ANSWER_SECONDS)
-        connection.connect(place)
-    except OSError:
-        connection.close()
-        raise
-    return connection
 
 
 def _apt(package: str) -> str:
