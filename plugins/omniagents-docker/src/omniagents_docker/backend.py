@@ -6,17 +6,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from omniagents.backends.base import Backend, Problem
+from omniagents.backends.base import Problem
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendNotStartedError, BackendStartError, BackendUnavailableError, GuestDiedError
+from omniagents.errors import BackendStartError, BackendUnavailableError
 from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
-from omniagents.workspace import Workspace
 from omniagents_docker import doctor, holding, naming, waiting
 from omniagents_docker.container import (
-    WORKSPACE,
     Container,
     Settings,
     make_container,
@@ -29,7 +27,9 @@ from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.guarding import Guard
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.images import PullProgress
+from omniagents_docker.pausing import PausableBackend, freeze, thaw
 from omniagents_docker.reaper import Orphan, reap
+from omniagents_docker.sizes import Limits, SizeCheck, limits_of
 from omniagents_docker.stream import ExecStream
 from omniagents_docker.volume import find_volume, has_quota, point_to, remove_volumes
 from omniagents_docker.warm_pool import WarmPool
@@ -40,30 +40,8 @@ __all__ = ["DockerBackend"]
 _log = logging.getLogger("omniagents")
 _T = TypeVar("_T")
 
-_PAUSED: Final = "paused; call resume()"
-_NOT_FOUND: Final = 404
 
-_MEASURE_SECONDS: Final = 60.0
-_MOST_TIMES_UNMEASURED: Final = 3
-
-# Space that the files of a tree take, in bytes, and their number; st_blocks counts 512 bytes each (stat(2)).
-_MEASURE: Final = """\
-import os,sys
-total=number=0
-left=[sys.argv[1]]
-while left:
- try:
-  with os.scandir(left.pop()) as entries:
-   for entry in entries:
-    total+=entry.stat(follow_symlinks=False).st_blocks*512
-    number+=1
-    if entry.is_dir(follow_symlinks=False):left.append(entry.path)
- except OSError:pass
-print(total,number)
-"""
-
-
-class DockerBackend(Backend):
+class DockerBackend(PausableBackend):
     """A container of the project's own, with its workspace in a volume.
 
     The guest runs over one attached exec stream: no port is opened, nothing of the host is mounted and
@@ -126,9 +104,8 @@ class DockerBackend(Backend):
         self._waiting: ExecStream | None = None
         self._stream: ExecStream | None = None
         self._guard: Guard | None = None
-        self._is_paused = False
         self._keeps_volume = False
-        self._times_unmeasured = 0
+        self._sizes = SizeCheck(self.python)
         #: Why commands were killed last; None if they never were.
         self.last_limit_error: BackendUnavailableError | None = None
 
@@ -143,17 +120,6 @@ class DockerBackend(Backend):
         return reap(Engine.connect(), dry_run=dry_run)
 
     @property
-    def workspace(self) -> Workspace:
-        """Files and commands.
-
-        Raises:
-            BackendNotStartedError: Not running, or paused.
-        """
-        if self._is_paused:
-            raise BackendNotStartedError(f"{self}: {_PAUSED}")
-        return super().workspace
-
-    @property
     def last_used(self) -> float:
         """When something was last asked of the environment, on the monotonic clock; saving does not count."""
         return self._stream.last_sent if self._stream is not None else time.monotonic()
@@ -161,7 +127,7 @@ class DockerBackend(Backend):
     @property
     def needs_size_checks(self) -> bool:
         """Whether the workspace has a limit that nothing in the engine enforces."""
-        return self._container is not None and self._checked_limits() != (None, None)
+        return self._container is not None and self._limits() != (None, None)
 
     def check_size(self) -> None:
         """Measure the workspace; over a limit, kill every command and keep the reason in ``last_limit_error``.
@@ -171,40 +137,17 @@ class DockerBackend(Backend):
         """
         if self._is_paused or not self.needs_size_checks:
             return
-        measured = self._measure()
-        self._times_unmeasured = 0 if measured is not None else self._times_unmeasured + 1
-        most_bytes, most_files = self._checked_limits()
-        if measured is None:
-            if self._times_unmeasured >= _MOST_TIMES_UNMEASURED:
-                self._times_unmeasured = 0
-                self._kill_for("a size that nobody can measure: it leaves no process free, or ends what measures")
+        limits = self._limits()
+        excess = self._uncounted(lambda: self._sizes.excess(self.workspace, limits))
+        if excess is None:
             return
-        used, files = measured
-        if most_bytes is not None and used > most_bytes:
-            self._kill_for(f"{used} bytes and may have {most_bytes}")
-        elif most_files is not None and files > most_files:
-            self._kill_for(f"{files} files and may have {most_files}")
-
-    def _checked_limits(self) -> tuple[int | None, int | None]:
-        """Bytes and files of the workspace that only a look at it can hold."""
-        has_quota = self._container is not None and self._container.has_quota
-        return None if has_quota else self.hardening.workspace_bytes, self.hardening.workspace_files
-
-    def _kill_for(self, excess: str) -> None:
         reason = f"{self}: the workspace has {excess}; its commands were killed"
         self.last_limit_error = BackendUnavailableError(reason)
         _log.warning("%s", reason)
         kill_user(self._engine(), self._running_container().id, self.python, self.hardening.user)
 
-    def _measure(self) -> tuple[int, int] | None:
-        """Bytes and files of the workspace; None where code in the environment may have kept us from an answer."""
-        argv = [*self.python, "-I", "-S", "-c", _MEASURE, WORKSPACE]
-        try:
-            result = self._uncounted(lambda: self.workspace.run(argv, timeout_seconds=_MEASURE_SECONDS))
-        except (GuestDiedError, OSError):
-            return None
-        words = result.stdout.split()
-        return (int(words[0]), int(words[1])) if result.exit_code == 0 and len(words) == 2 else None
+    def _limits(self) -> Limits:
+        return limits_of(self.hardening, has_quota=self._container is not None and self._container.has_quota)
 
     def _uncounted(self, work: Callable[[], _T]) -> _T:
         """Do something that does not make the environment a used one."""
@@ -218,8 +161,6 @@ class DockerBackend(Backend):
     def start(self) -> None:
         """As ``Backend.start``; a paused backend is resumed."""
         with self._changing:
-            if self._is_paused:
-                self._resume_for_start()
             super().start()
             if self._guard is None:
                 self._guard = Guard(self)
@@ -230,78 +171,11 @@ class DockerBackend(Backend):
             guard, self._guard = self._guard, None
             if guard is not None:
                 guard.stop()
-            if self._is_paused:
-                self._resume_for_end(save)
             super().shutdown(save=save)
 
     def checkpoint(self, message: str = "") -> Snapshot | None:
-        """As ``Backend.checkpoint``. Pausing saved everything, so that a paused backend has nothing new to save."""
-        if self._is_paused:
-            return self.snapshot
-        # Saving is no use of the environment: it does not keep an idle one.
+        """As ``Backend.checkpoint``. Saving is no use of the environment: it does not keep an idle one."""
         return self._uncounted(lambda: super(DockerBackend, self).checkpoint(message))
-
-    def pause(self) -> None:
-        """Save, cancel the calls under way, then freeze every process: no processor time, memory kept.
-
-        Calls under way, and those made until ``resume``, raise ``BackendNotStartedError`` at once. What runs in the
-        background goes on after ``resume``.
-        """
-        with self._changing:
-            if self._is_paused:
-                return
-            self.checkpoint("before a pause")
-            self._is_paused = True
-            if self._link is not None:
-                self._link.suspend(f"{self}: {_PAUSED}")
-            engine, container = self._engine(), self._running_container().id
-            name = naming.container_name(self.project_id)
-            try:
-                engine.rename(container, naming.paused_of(name))
-                try:
-                    engine.pause(container)
-                except BaseException:
-                    engine.rename(container, name)
-                    raise
-            except BaseException:
-                self._go_on()
-                raise
-
-    def resume(self) -> None:
-        """Let everything go on after ``pause``.
-
-        Raises:
-            EngineError: The container is gone; ``start()`` makes another with the same workspace.
-        """
-        with self._changing:
-            if self._is_paused:
-                engine, container = self._engine(), self._running_container().id
-                try:
-                    engine.unpause(container)
-                    engine.rename(container, naming.container_name(self.project_id))
-                finally:
-                    self._go_on()
-
-    def _resume_for_start(self) -> None:
-        try:
-            self.resume()
-        except EngineError as error:
-            _log.info("%s: %s", self, error)
-            # A first call finds out whether anything is left of the environment; if not, the start makes another.
-            with contextlib.suppress(BackendUnavailableError):
-                self.workspace.exists(".")
-
-    def _resume_for_end(self, save: bool) -> None:
-        try:
-            self.resume()
-        except EngineError as error:
-            if save and error.status != _NOT_FOUND:
-                raise
-
-    def _go_on(self) -> None:
-        self._is_paused = False
-        if self._link is not None:
-            self._link.resume()
 
     def release(self) -> None:
         """Give the container up without losing anything: ``shutdown()`` where that saves, else the volume stays."""
@@ -346,6 +220,12 @@ class DockerBackend(Backend):
             raise BackendUnavailableError(f"{self}: its container was removed")
         return self._container
 
+    def _freeze(self) -> None:
+        freeze(self._engine(), self._running_container().id, self.project_id)
+
+    def _thaw(self) -> None:
+        thaw(self._engine(), self._running_container().id, self.project_id)
+
     def _destroy(self) -> None:
         stream, self._waiting = self._waiting, None
         if self._container is not None:
@@ -373,9 +253,7 @@ class DockerBackend(Backend):
         return self._known_engine
 
     def _find_or_make(self, engine: Engine) -> None:
-        settings = self._settings = settings_for(
-            engine, self.image, self.hardening, self.python[0], self._pull_progress, self.preset
-        )
+        settings = self._settings = self._wanted(engine)
         found = holding.find(engine, self.project_id, naming.this_host(), takeover=self.takeover)
         if found is not None:
             # Under the name of a claim it may be one that was never prepared: without its network's rules, say.
@@ -395,6 +273,11 @@ class DockerBackend(Backend):
                 return
             volume = kept or naming.container_name(self.project_id)
         self._make(engine, settings, volume)
+
+    def _wanted(self, engine: Engine) -> Settings:
+        asked = (engine, self.image, self.hardening, self.python[0])
+        known = self._warm_pool.settings_of(*asked, self.preset) if self._warm_pool is not None else None
+        return known or settings_for(*asked, self._pull_progress, self.preset)
 
     def _take_warm(self, engine: Engine, settings: Settings) -> bool:
         """Make a container of the pool the project's; false if there is none for us."""

@@ -18,7 +18,7 @@ from omniagents_docker import naming, waiting
 from omniagents_docker.ending import end_exec
 from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.hardening import HardeningProfile
-from omniagents_docker.images import DEFAULT_IMAGE, Image, PullProgress, ensure_image
+from omniagents_docker.images import Image, PullProgress, ensure_image, image_name
 from omniagents_docker.network import ensure_network, unambiguously
 from omniagents_docker.stream import ExecStream
 from omniagents_docker.volume import make_volume
@@ -35,7 +35,7 @@ _HOME: Final = "/home/agent"
 
 # The container's own process: neither root nor the guest's user.
 _IDLE_USER: Final = "65534:65534"
-_IDLE_PROGRAM: Final = "import signal;signal.pause()"
+_IDLE_PROGRAM: Final = "import time;time.sleep(1<<31)"
 
 # What a shell and an interpreter exit with when there is no such program (POSIX, "Exit Status for Commands").
 _NO_PROGRAM: Final = (126, 127)
@@ -43,9 +43,10 @@ _TOO_OLD: Final = 78
 # What Python 2 exits with, which knows no -I.
 _BAD_OPTION: Final = 2
 
+# The program is an argument, for Python 2 to print its version and not a complaint about what it cannot compile.
 _PREPARE: Final = (
     "import sys\nif sys.version_info<(3,8):\n sys.stdout.write(sys.version.split()[0]);sys.exit(78)\n"
-    "exec(compile(sys.argv.pop(1),'<inside>','exec'))"
+    "exec(compile(sys.argv[1],'<inside>','exec'))"
 )
 
 _CURE: Final = (
@@ -131,10 +132,9 @@ def settings_for(
     progress: PullProgress | None,
     preset: Preset | None,
 ) -> Settings:
-    """Settings as users give them; the image is the named one, else the preset's or the default, pulled if absent."""
-    name = image or (preset.image if preset is not None else None) or DEFAULT_IMAGE
+    """Settings as users give them; the image is pulled if absent."""
     return Settings(
-        image=ensure_image(engine, name, progress),
+        image=ensure_image(engine, image_name(image, preset), progress),
         hardening=hardening if hardening is not None else HardeningProfile(),
         workspace=WORKSPACE,
         home=_HOME,
@@ -211,11 +211,10 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
         "marker": _MARKER,
         "uid": hardening.uid,
         "gid": hardening.gid,
-        "has_network": hardening.network == "bridge",
-        "blocked": hardening.blocked_networks,
+        "blocked": hardening.blocked_networks if hardening.network == "bridge" else None,
     }
     source = resources.files("omniagents_docker").joinpath("inside.py").read_text("utf-8")
-    argv = [*settings.python, "-I", "-S", "-c", _PREPARE, source, json.dumps(wanted)]
+    argv = [*settings.python, "-I", "-S", "-c", _PREPARE, f"{source}\nprepare(**{wanted!r})\n"]
     # Privileged, but nothing of the user's has ever run in this container, and its PATH leads to the image only.
     result = engine.run(container.id, argv, user="0:0", path=settings.trusted_path, privileged=True)
     if result.exit_code == _TOO_OLD:
@@ -233,13 +232,18 @@ def _prepare(engine: Engine, settings: Settings, container: Container) -> None:
         raise BackendStartError(
             f"the container of image {settings.image.name!r} could not be prepared: {result.output.strip()[-2000:]}"
         )
-    _check(settings, json.loads(result.output)["status"])
+    _check(settings, result.output)
 
 
-def _check(settings: Settings, status: Mapping[str, str]) -> None:
-    """Compare what the kernel says of the container with what was asked for; another runtime may have no such words."""
+def _check(settings: Settings, told: str) -> None:
+    """Compare what the kernel says of the container with what was asked for; another runtime may have no such words.
+
+    Args:
+        told: The ``/proc/1/status`` of the container.
+    """
     if settings.hardening.oci_runtime is not None:
         return
+    status = dict(re.findall(r"^(\w+):\s*(\S+)", told, re.MULTILINE))
     hardening = settings.hardening
     missing = []
     if int(status["CapBnd"], 16).bit_count() != len(hardening.capabilities):

@@ -60,6 +60,11 @@ class ExecResult(NamedTuple):
 class _Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
     """The SDK's, whose TLS settings requests would forget where REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set."""
 
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # There is no proxy before a unix socket, and no password for it in ~/.netrc, which is read at every request.
+        self.trust_env = not self.base_url.startswith("http+docker:")
+
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         return super().merge_environment_settings(url, proxies, stream, self.verify if verify is None else verify, cert)
 
@@ -75,6 +80,8 @@ class Engine:
 
     def __init__(self, client: docker.APIClient, arguments: Mapping[str, Any], is_podman: bool = False) -> None:
         self.is_podman = is_podman
+        #: Its volumes can be given a size, as far as was tried. (Podman takes one, and then cannot mount the volume.)
+        self.has_quotas = not is_podman
         self._client = client
         self._arguments = arguments
         self.address: str = client.base_url

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from omniagents.errors import BackendStartError
+from omniagents.presets.base import Preset
 from omniagents_docker.engine import Engine, EngineError
 
-__all__ = ["DEFAULT_IMAGE", "Image", "PullProgress", "ensure_image"]
+__all__ = ["DEFAULT_IMAGE", "Image", "PullProgress", "ensure_image", "image_name"]
 
 DEFAULT_IMAGE: Final = "astral/uv:python3.12-bookworm"
 
@@ -34,6 +35,11 @@ class Image(NamedTuple):
         """The image's PATH without directories in which code of the user's can put programs."""
         kept = [entry for entry in self.path.split(":") if entry.startswith("/") and not _is_in(entry, writable)]
         return ":".join(kept) or _DEFAULT_PATH
+
+
+def image_name(image: str | None, preset: Preset | None) -> str:
+    """The named image, else the preset's, else the default."""
+    return image or (preset.image if preset is not None else None) or DEFAULT_IMAGE
 
 
 def ensure_image(engine: Engine, name: str, progress: PullProgress | None) -> Image:

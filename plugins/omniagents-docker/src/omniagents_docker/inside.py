@@ -1,20 +1,17 @@
 """Prepares a new container from within, as its root, before anything of the user's runs there; standard library only.
 
-Its text is run by ``python3 -I -S`` in the container, so it must run on Python 3.8. One argument,
-JSON: ``workspace``, ``home``, ``is_new``, ``marker``, ``uid``, ``gid``, ``has_network``, ``blocked`` (IPv4
-networks). It prints one line of JSON: ``status``, what the kernel says of the container's first process.
+Its text is run by ``python3 -I -S`` in the container, with a call of ``prepare`` at its end. So it must run on Python
+3.8, and imports little: ``json`` and ``socket`` alone would double its time. It prints what the kernel says of the
+container's first process.
 """
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
-import json
 import os
-import socket
 import struct
-import sys
-from collections.abc import Sequence
 
 # linux/rtnetlink.h, linux/netlink.h, linux/neighbour.h, linux/fib_rules.h
 _NEW_ROUTE, _NEW_NEIGHBOUR, _NEW_RULE = 24, 28, 32
@@ -70,16 +67,16 @@ def name_servers() -> list[str]:
 
 
 def _address(hexadecimal: str) -> str:
-    return socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
+    return _socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
 
 
-def block(networks: Sequence[str]) -> None:
+def block(networks: tuple[str, ...]) -> None:
     """Refuse what is sent to the host, to neighbours and to ``networks``: at once, as EACCES.
 
     Names may be asked for: of the name servers the engine gave, and of any that is neither the host nor a neighbour.
     """
     devices, hosts, neighbours = routes()
-    protocols = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
+    protocols = (_socket.IPPROTO_UDP, _socket.IPPROTO_TCP)
     rules = [(_TO_TABLE, server, 32, protocol) for server in name_servers() for protocol in protocols]
     rules += [(_PROHIBIT, host, 32, 0) for host in hosts]
     rules += [(_PROHIBIT, address, bits, 0) for address, bits in neighbours]
@@ -87,28 +84,29 @@ def block(networks: Sequence[str]) -> None:
     for network in networks:
         address, _, bits_text = network.partition("/")
         rules.append((_PROHIBIT, address, int(bits_text or 32), 0))
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
-        for device in devices:
-            _lead_nowhere(kernel, device)
-        priority = 100
-        for action, address, bits, protocol in rules:
-            # To a socket that is bound to a device the kernel forgives a prohibited route: it takes the address for a
-            # neighbour (net/ipv4/route.c). It must find a route then, to where nobody is.
-            for device in devices if action == _PROHIBIT else ():
-                _ask(kernel, _NEW_RULE, _rule(priority, _TO_TABLE, address, bits, 0, device))
-                priority += 1
-            _ask(kernel, _NEW_RULE, _rule(priority, action, address, bits, protocol))
+    kernel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, 0)
+    for device in devices:
+        _lead_nowhere(kernel, device)
+    priority = 100
+    for action, address, bits, protocol in rules:
+        # To a socket that is bound to a device the kernel forgives a prohibited route: it takes the address for a
+        # neighbour (net/ipv4/route.c). It must find a route then, to where nobody is.
+        for device in devices if action == _PROHIBIT else ():
+            _ask(kernel, _NEW_RULE, _rule(priority, _TO_TABLE, address, bits, 0, device))
             priority += 1
+        _ask(kernel, _NEW_RULE, _rule(priority, action, address, bits, protocol))
+        priority += 1
+    kernel.close()
 
 
-def _lead_nowhere(kernel: socket.socket, device: str) -> None:
+def _lead_nowhere(kernel: _socket.socket, device: str) -> None:
     """Route our table to a neighbour with this device's own address, which no bridge sends back to it."""
-    index = socket.if_nametoindex(device)
+    index = _socket.if_nametoindex(device)
     own = fcntl.ioctl(kernel.fileno(), _DEVICE_ADDRESS, struct.pack("256s", device.encode()))[18:24]
-    nowhere = socket.inet_aton(_NOWHERE)
-    permanent = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, 0x80, 0, 0)
+    nowhere = _socket.inet_aton(_NOWHERE)
+    permanent = struct.pack("=BBHiHBB", _socket.AF_INET, 0, 0, index, 0x80, 0, 0)
     _ask(kernel, _NEW_NEIGHBOUR, permanent + _attribute(1, nowhere) + _attribute(2, own))
-    on_link = struct.pack("=8BI", socket.AF_INET, 0, 0, 0, _NOWHERE_TABLE, 4, 0, 1, 4)
+    on_link = struct.pack("=8BI", _socket.AF_INET, 0, 0, 0, _NOWHERE_TABLE, 4, 0, 1, 4)
     _ask(kernel, _NEW_ROUTE, on_link + _attribute(5, nowhere) + _attribute(4, struct.pack("=i", index)))
 
 
@@ -116,7 +114,7 @@ def _rule(priority: int, action: int, address: str, bits: int, protocol: int, de
     table = _NOWHERE_TABLE if device else _MAIN if protocol else 0
     attributes = _attribute(_PRIORITY, struct.pack("=I", priority))
     if bits:
-        attributes += _attribute(_DESTINATION, socket.inet_aton(address))
+        attributes += _attribute(_DESTINATION, _socket.inet_aton(address))
     if table:
         attributes += _attribute(_TABLE, struct.pack("=I", table))
     if device:
@@ -124,10 +122,10 @@ def _rule(priority: int, action: int, address: str, bits: int, protocol: int, de
     if protocol:
         attributes += _attribute(_PROTOCOL, struct.pack("=B", protocol))
         attributes += _attribute(_PORTS, struct.pack("=HH", 53, 53))
-    return struct.pack("=8BI", socket.AF_INET, bits, 0, 0, table, 0, 0, action, 0) + attributes
+    return struct.pack("=8BI", _socket.AF_INET, bits, 0, 0, table, 0, 0, action, 0) + attributes
 
 
-def _ask(kernel: socket.socket, kind: int, body: bytes) -> None:
+def _ask(kernel: _socket.socket, kind: int, body: bytes) -> None:
     kernel.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST_CREATE, 1, 0) + body)
     code = -struct.unpack_from("=i", kernel.recv(4096), 16)[0]
     if code and code != errno.EEXIST:
@@ -138,22 +136,18 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def status_of_first_process() -> dict[str, str]:
-    """Capabilities, seccomp mode and no-new-privileges of the container's first process, as the kernel names them."""
-    wanted = ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp", "Uid")
-    with open("/proc/1/status") as lines:
-        pairs = [line.partition(":")[::2] for line in lines]
-    return {name: value.strip() for name, value in pairs if name in wanted}
+def prepare(
+    workspace: str, home: str, is_new: bool, marker: str, uid: int, gid: int, blocked: tuple[str, ...] | None
+) -> None:
+    """Do all of it.
 
-
-def main() -> None:
-    wanted = json.loads(sys.argv[1])
-    if wanted["has_network"]:
-        block(wanted["blocked"])
-    os.chown(wanted["home"], wanted["uid"], wanted["gid"])
-    give_workspace(wanted["workspace"], wanted["uid"], wanted["gid"], wanted["is_new"], wanted["marker"])
-    print(json.dumps({"status": status_of_first_process()}))
-
-
-if __name__ == "__main__":
-    main()
+    Args:
+        is_new: So is the workspace; see ``give_workspace`` for ``marker``.
+        blocked: IPv4 networks that nothing may be sent to; None for a container without a network.
+    """
+    if blocked is not None:
+        block(blocked)
+    os.chown(home, uid, gid)
+    give_workspace(workspace, uid, gid, is_new, marker)
+    with open("/proc/1/status") as status:
+        print(status.read())

@@ -31,14 +31,14 @@ def make_volume(engine: Engine, name: str, size_bytes: int | None, labels: Mappi
     found = engine.volume(name)
     if found is not None:
         return Volume(has_quota(found), is_new=False)
-    # Podman takes the option and then cannot mount the volume.
-    if size_bytes is not None and not engine.is_podman:
+    if size_bytes is not None and engine.has_quotas:
         try:
             engine.create_volume(name, labels, {_SIZE: str(size_bytes)})
             return Volume(has_quota=True, is_new=True)
         except EngineError as error:
             if _REFUSAL not in str(error).lower():
                 raise
+            engine.has_quotas = False
     engine.create_volume(name, labels, {})
     return Volume(has_quota=False, is_new=True)
 

@@ -16,7 +16,7 @@ from omniagents_docker import naming
 from omniagents_docker.container import Container, Settings, make_container, settings_for, start_container
 from omniagents_docker.engine import Engine
 from omniagents_docker.hardening import HardeningProfile
-from omniagents_docker.images import PullProgress
+from omniagents_docker.images import PullProgress, image_name
 from omniagents_docker.stream import ExecStream
 
 __all__ = ["WarmContainer", "WarmPool"]
@@ -40,7 +40,8 @@ class WarmPool:
     """Keeps ``size`` containers ready. Give it to backends with the same image and hardening: ``warm_pool=pool``.
 
     A container is handed out to one project, once, and never comes back. The image is pulled when the pool
-    starts. A pool that ends, or whose process dies, leaves nothing that ``omniagents reap`` would not remove.
+    starts, and is that one while the pool lives, whatever its name comes to mean. A pool that ends, or whose
+    process dies, leaves nothing that ``omniagents reap`` would not remove.
 
     Args:
         size: How many to keep ready.
@@ -86,6 +87,15 @@ class WarmPool:
         """Wait until ``size`` containers are ready; false if they are not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._ready) >= self.size, timeout_seconds)
+
+    def settings_of(
+        self, engine: Engine, image: str | None, hardening: HardeningProfile, python: str, preset: Preset | None
+    ) -> Settings | None:
+        """The pool's own settings, if these arguments ask for nothing else; None if they do."""
+        own = self._settings
+        asked = (image_name(image, preset), hardening, (python,))
+        is_ours = engine.address == self._engine.address and asked == (own.image.name, own.hardening, own.python)
+        return own if is_ours else None
 
     def take(self, engine: Engine, settings: Settings) -> WarmContainer | None:
         """Hand out a container; None if none is ready, or if these are not its engine and settings."""
