@@ -40,6 +40,8 @@ OnIdle = Literal["pause", "kill"]
 #: In the environment of a guest's command, where envd's list of processes shows it: whose guest it is.
 _OWNER: Final = "OMNIAGENTS_OWNER"
 
+_RIVAL_DELAYS: Final = (0.2, 0.4, 0.8, 1.6, 3.2)
+
 
 class E2BBackend(Backend, Power):
     """A sandbox of the project's own at E2B, or at a server that speaks its protocols.
@@ -309,12 +311,18 @@ class E2BBackend(Backend, Power):
             self.project_id, self._lease.scope, self.template, self.timeout_seconds, self._given
         )
         self._sandbox = sandbox
-        first = self._service.find(self.project_id)[:1]
-        if first and first[0].id != sandbox.sandbox_id:
-            # Another process made one at the same time, and a moment earlier.
-            raise ProjectInUseError(
-                f"project {self.project_id!r} was started by another process at the same time, in sandbox {first[0].id}"
-            )
+        for delay in (*_RIVAL_DELAYS, None):
+            found = self._service.find(self.project_id)
+            others = [each.id for each in found if each.id != sandbox.sandbox_id]
+            if not others:
+                return
+            # Another process made one at the same time. The later gives way, unless it did not see the earlier.
+            if found[0].id != sandbox.sandbox_id or delay is None:
+                break
+            time.sleep(delay)
+        raise ProjectInUseError(
+            f"project {self.project_id!r} was started by another process at the same time, in sandbox {others[0]}"
+        )
 
     def _open(self, argv: Sequence[str]) -> ByteStream:
         sandbox = self._sandbox
