@@ -41,6 +41,13 @@ def test_what_holds_everybodys_workspaces_is_never_shown(tmp_path: Path) -> None
     )
 
 
+# An environment could put a link to a secret in its place, and kill its guest: the next sandbox would show the secret.
+def test_what_an_environment_can_write_is_not_shown() -> None:
+    with pytest.raises(ValueError) as caught:
+        BubblewrapBackend(project_id="p", workspace_dir="/usr/local/project", visible=["/usr/local/project/tools"])
+    assert str(caught.value) == "visible='/usr/local/project/tools' is in /usr/local/project, where environments write"
+
+
 def test_a_link_to_a_secret_is_refused_like_the_secret() -> None:
     link = Path(__file__).parent / f".link-{os.getpid()}"
     link.symlink_to("/etc")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from omniagents._ids import encode_project_id
+from omniagents.guest.removal import remove_tree
 from omniagents_bubblewrap.spawner import Spawner
 
 __all__ = ["settle"]
@@ -22,7 +22,7 @@ _log = logging.getLogger("omniagents")
 
 # systemd's docs/UIDS-GIDS.md lists 1879048192 to 2147352575 as used by nobody.
 _FIRST = 1879048192
-_COUNT = 1 << 16
+_COUNT = 2147352575 - _FIRST + 1
 _NOBODY = 65534
 
 
@@ -37,7 +37,7 @@ def settle(project_id: str, workspace: Path, home: Path, *, is_ours: bool) -> tu
     if owner[0] == 0:
         _log.warning("processes of project %r run as root outside of their namespaces: %s", project_id, _why(workspace))
     if home.exists() and home.stat().st_uid != owner[0]:
-        shutil.rmtree(home)
+        remove_tree(str(home))
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if is_other:
         os.chown(home, *owner)
@@ -51,7 +51,7 @@ def _why(workspace: Path) -> str:
 
 
 def _user_of(project_id: str) -> tuple[int, int]:
-    """A user of the project's own; ``nobody``, or root itself, where there are not so many."""
+    """A user of the project's own (one in 268 million); ``nobody``, or root itself, where there are not so many."""
     digest = hashlib.sha256(encode_project_id(project_id).encode()).digest()
     wanted = _FIRST + int.from_bytes(digest[:4], "big") % _COUNT
     for user in (wanted, _NOBODY):

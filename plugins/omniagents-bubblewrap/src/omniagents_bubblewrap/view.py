@@ -113,16 +113,18 @@ def check_visible(paths: Iterable[str | os.PathLike[str]], private: Sequence[Pat
 
     Args:
         paths: What the user named.
-        private: Directories that must not be shown as a whole, because they hold everybody's work.
+        private: Directories of everybody's work: neither they nor a part of them may be shown. What an environment can
+            write, it can replace with a link to anything of the host's before its next sandbox is made.
 
     Raises:
         ValueError: Showing it would give the environment more than a toolchain.
         FileNotFoundError: It is not there.
     """
-    return [_checked(os.path.abspath(os.path.expanduser(path)), private) for path in paths]
+    resolved = sorted({each for path in private for each in (str(path), os.path.realpath(path))})
+    return [_checked(os.path.abspath(os.path.expanduser(path)), resolved) for path in paths]
 
 
-def _checked(path: str, private: Sequence[Path]) -> str:
+def _checked(path: str, private: Sequence[str]) -> str:
     for each in {path, os.path.realpath(path)}:
         _refuse_secrets(path, each, private)
     mode = os.stat(path).st_mode
@@ -131,15 +133,18 @@ def _checked(path: str, private: Sequence[Path]) -> str:
     return path
 
 
-def _refuse_secrets(named: str, path: str, private: Sequence[Path]) -> None:
+def _refuse_secrets(named: str, path: str, private: Sequence[str]) -> None:
     for never in _NEVER:
         if _is_within(path, never):
             raise ValueError(f"visible={named!r} is in {never}, of which nothing is shown to an environment")
     home = str(Path.home())
-    holds = [home, "/home", "/root", *map(str, private), *_NEVER]
+    holds = [home, "/home", "/root", *private, *_NEVER]
     for held in holds:
         if _is_within(held, path):
             raise ValueError(f"visible={named!r} would show all of {held}; name the directory of the toolchain itself")
+    for each in private:
+        if _is_within(path, each):
+            raise ValueError(f"visible={named!r} is in {each}, where environments write")
     for name in _HIDDEN_IN_HOME:
         if _is_within(path, os.path.join(home, name)):
             raise ValueError(f"visible={named!r} is in ~/{name}, where secrets are kept")
