@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from tests.frameworks.conftest import Serve
@@ -30,13 +30,30 @@ class TestPydanticAIWithOpenAI(AgentContract):
         return make
 
 
-class TestPydanticAIWithAnthropic(AgentContract):
+class OnOneBackend(AgentContract):
     """On one backend: the client makes no difference to the others."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def backend_factory(cls) -> BackendFactory:
         return LocalBackend
+
+
+class TestPydanticAIWithResponses(OnOneBackend):
+    """OpenAI's responses, which names such as ``openai:gpt-4.1`` mean."""
+
+    @pytest.fixture
+    def agent_factory(self, serve: Serve) -> AgentFactory:
+        def make(backend: Backend, script: Script, **options: Any) -> PydanticAIAgent:
+            provider = OpenAIProvider(base_url=serve(script).openai_url, api_key="unused")
+            model = OpenAIResponsesModel("scripted", provider=provider)
+            return PydanticAIAgent(backend=backend, model=model, **options)
+
+        return make
+
+
+class TestPydanticAIWithAnthropic(OnOneBackend):
+    """Anthropic's messages."""
 
     @pytest.fixture
     def agent_factory(self, serve: Serve) -> AgentFactory:

@@ -32,6 +32,8 @@ _CALLS = {
     "uv": Call("uv", {"args": "--no-such-option"}),
     "wrong arguments": Call("glob", {"patern": 3}),
     "no JSON": Call("glob", '{"pattern": '),
+    "an unknown tool": Call("read_fil", {"absolute_path": "a.py"}),
+    "an unknown tool, no JSON": Call("read_fil", '{"absolute_path": '),
 }
 
 # What differs from one run to the next: names of logs.

@@ -13,6 +13,7 @@ from omniagents.agents.events import AgentEvent, RunFinished
 from omniagents.agents.records import AgentResult, ToolCall
 from omniagents.agents.run import Run
 from omniagents.agents.threads import in_loop, in_thread
+from omniagents.agents.tooling import make_tools
 from omniagents.presets.base import Preset
 from omniagents.presets.generic import GenericPreset
 from omniagents.presets.set_up import set_up
@@ -58,7 +59,7 @@ class Agent:
         self.backend = backend
         self.model = model
         self.preset = preset or getattr(backend, "preset", None) or GenericPreset()
-        self.tools = _made(self.preset.tools if tools is None else tools, backend)
+        self.tools = make_tools(backend, self.preset.tools if tools is None else tools)
         self.system_prompt = self.preset.instructions if system_prompt is None else system_prompt
         self.max_steps = max_steps
         self._is_to_set_up = bool(self.preset.setup_commands) and self.preset != getattr(backend, "preset", None)
@@ -160,12 +161,3 @@ class Agent:
                     where = f"{type(self).__name__} on {self.backend}"
                     set_up(self.preset, self.backend.workspace, where=where, env=self.preset.environment)
                 self._is_to_set_up = False
-
-
-def _made(tools: Sequence[Tool | str], backend: Backend) -> list[Tool]:
-    if isinstance(tools, str):
-        raise TypeError(f"tools is a list of tools or their names, not the string {tools!r:.200}")
-    # The package, not the registry: it decides how names become tools.
-    import omniagents
-
-    return [omniagents.create_tools(backend, [tool])[0] if isinstance(tool, str) else tool for tool in tools]

@@ -19,7 +19,7 @@ from omniagents.agents.records import AgentResult, ToolCall
 from omniagents.errors import ModelError, StepLimitError
 from omniagents.tools.base import Cancellation, Tool, ToolResult, valid_arguments
 
-__all__ = ["Run", "acall_tool", "call_tool"]
+__all__ = ["Run", "acall_tool", "call_tool", "is_object", "model_error"]
 
 T = TypeVar("T")
 
@@ -192,6 +192,11 @@ def model_error(error: BaseException, model: object, result: AgentResult | None 
     hint = credentials_hint(error, model)
     message = f"the model failed: {type(error).__name__}: {error}"
     return ModelError(f"{message}\n{hint}" if hint else message, result=result or AgentResult(""))
+
+
+def is_object(arguments: str) -> bool:
+    """Whether a tool could be called with this; for frameworks that make something of anything."""
+    return not isinstance(_parsed(arguments), str)
 
 
 def _parsed(text: str) -> Mapping[str, Any] | str:

@@ -73,9 +73,31 @@ def test_a_call_written_as_text_that_is_torn_is_asked_for_again(backend: Backend
     assert "Error while parsing tool call from model output" in model.told
 
 
-def test_an_empty_answer_is_a_refusal(backend: Backend) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It prints {} now.",
+        'Its settings are {"name": "glob"} and so on.',
+        '{"name": "app", "version": "0.1.0"}',
+        '```json\n{\n  "name": "app"\n}\n```',
+        "def f():\n    return {1: 2",
+    ],
+)
+def test_an_answer_with_braces_is_no_call(backend: Backend, answer: str) -> None:
+    result = SmolagentsAgent(backend, Scripted(answer)).run("Go.")
+    assert (result.output, result.tool_calls, result.refused) == (answer, [], False)
+
+
+@pytest.mark.parametrize("form", ["{}", "I look.\n{}", "```json\n{}\n```", "<tool_call>\n{}\n</tool_call>"])
+def test_a_call_written_as_text_needs_no_word_before_it(backend: Backend, form: str) -> None:
+    call = form.replace("{}", '{"name": "glob", "arguments": {"pattern": "*"}}')
+    result = SmolagentsAgent(backend, Scripted(call, "Done.")).run("Go.")
+    assert (result.output, [each.name for each in result.tool_calls]) == ("Done.", ["glob"])
+
+
+def test_an_empty_answer_is_no_refusal(backend: Backend) -> None:
     result = SmolagentsAgent(backend, Scripted("")).run("Go.")
-    assert (result.output, result.refused) == ("", True)
+    assert (result.output, result.refused) == ("", False)
 
 
 def test_a_model_that_takes_text_only_gets_no_image(backend: Backend) -> None:
@@ -129,6 +151,11 @@ def test_names_of_models(
     assert made.model_id == (model_id or name)
 
 
+def written(backend: Backend) -> bool:
+    """Whether the process has said who it is, to the end of the line."""
+    return backend.workspace.exists("pid") and backend.workspace.read_bytes("pid").endswith(b"\n")
+
+
 class TestCode:
     """A ``CodeAgent``."""
 
@@ -178,7 +205,7 @@ class TestCode:
         async def scenario() -> None:
             agent = SmolagentsAgent(backend, Scripted(begin, code("final_answer(1)")), code=True)
             run = asyncio.ensure_future(agent.arun("Go."))
-            await asyncio.to_thread(until, lambda: backend.workspace.exists("pid"), "the code runs")
+            await asyncio.to_thread(until, lambda: written(backend), "the code runs")
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run

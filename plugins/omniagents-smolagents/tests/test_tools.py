@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 from smolagents import AgentLogger, ChatMessage, LogLevel, MessageRole, Model, TokenUsage, ToolCallingAgent
 from smolagents.models import ChatMessageToolCall, ChatMessageToolCallFunction, get_tool_json_schema
+from smolagents.utils import encode_image_base64
 
 from omniagents import create_tools
 from omniagents.backends.base import Backend
@@ -109,6 +111,17 @@ def test_an_image_is_the_step_s_observation(backend: Backend) -> None:
     shown = content[0]["image"]
     with PIL.Image.open(io.BytesIO(_PNG)) as original:
         assert (shown.size, shown.mode, shown.tobytes()) == (original.size, original.mode, original.tobytes())
+
+
+def test_a_png_stays_the_file_that_was_read(backend: Backend) -> None:
+    backend.workspace.write_bytes("pixel.png", _PNG)
+    (tool,) = smolagents_tools(backend, ["read_file"])
+    tool(absolute_path="pixel.png")
+    (image,) = tool.take_images()
+    assert encode_image_base64(copy.deepcopy(image)) == base64.b64encode(_PNG).decode()
+    with io.BytesIO() as file:
+        image.convert("L").save(file, "PNG")
+        assert file.getvalue() != _PNG
 
 
 def test_a_model_without_eyes_is_told_that_there_is_an_image(backend: Backend) -> None:

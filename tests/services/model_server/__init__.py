@@ -1,7 +1,8 @@
 """A model's API on the loopback interface, speaking from a script: no model, but the real wire.
 
-It speaks OpenAI's chat completions (``/v1/chat/completions``) and Anthropic's messages (``/v1/messages``), each whole
-or streamed, whichever the client asks for::
+It speaks OpenAI's chat completions (``/v1/chat/completions``) and responses (``/v1/responses``), and Anthropic's
+messages (``/v1/messages``), each whole or streamed, whichever the client asks for. Connections are kept, as providers
+keep them::
 
     script = [
         Turn(calls=[Call("write_file", {"absolute_path": "a.py", "content": "print(1)"})]),

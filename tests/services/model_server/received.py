@@ -1,4 +1,4 @@
-"""What a client sent: the body as it is, and what a model would read in it, in the same form for both APIs."""
+"""What a client sent: the body as it is, and what a model would read in it, in the same form for all APIs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from tests.services.model_server import openai_responses
 
 from omniagents.testing.scripts import Media, Received
 
@@ -18,9 +20,14 @@ _OBSERVATION = "Observation:\n"
 class Request:
     """One request: its headers in lower case, and its JSON body."""
 
-    api: Literal["openai", "anthropic"]
+    api: Literal["openai", "responses", "anthropic"]
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+
+    @property
+    def messages(self) -> list[Mapping[str, Any]]:
+        """The conversation; that of responses as chat completions have it."""
+        return list(openai_responses.messages(self.body) if self.api == "responses" else self.body["messages"])
 
     @property
     def model(self) -> str:
@@ -32,7 +39,7 @@ class Request:
         """All instructions."""
         if self.api == "anthropic":
             return _text(self.body.get("system") or "")
-        return "\n".join(_text(m["content"]) for m in self.body["messages"] if m["role"] in ("system", "developer"))
+        return "\n".join(_text(m["content"]) for m in self.messages if m["role"] in ("system", "developer"))
 
     @property
     def tools(self) -> dict[str, dict[str, Any]]:
@@ -40,7 +47,7 @@ class Request:
         offered = {}
         for tool in self.body.get("tools") or ():
             of = tool["function"] if self.api == "openai" else tool
-            parameters = of.get("parameters" if self.api == "openai" else "input_schema")
+            parameters = of.get("input_schema" if self.api == "anthropic" else "parameters")
             offered[str(of["name"])] = {"description": of.get("description", ""), "parameters": parameters}
         return offered
 
@@ -49,7 +56,7 @@ class Request:
         """The text of the last message a person wrote: no tool result."""
         texts = [
             _text(parts)
-            for message in self.body["messages"]
+            for message in self.messages
             if message["role"] == "user"
             and (parts := [p for p in _parts(message["content"]) if p["type"] != "tool_result"])
         ]
@@ -59,12 +66,12 @@ class Request:
     @property
     def results(self) -> list[Received]:
         """Every tool result in the conversation, in its order."""
-        return [result for message in self.body["messages"] for result in self._results_of(message)]
+        return [result for message in self.messages for result in self._results_of(message)]
 
     @property
     def media(self) -> list[Media]:
         """Images and documents anywhere in the messages after the model's last turn, tool results included."""
-        messages = list(self.body["messages"])
+        messages = self.messages
         last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
         return [media for message in messages[last + 1 :] for media in _media(message["content"])]
 

@@ -8,22 +8,26 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from tests.services.model_server import anthropic_messages, openai_chat
+from tests.services.model_server import anthropic_messages, openai_chat, openai_responses
 from tests.services.model_server.received import Request
 
 from omniagents.testing.scripts import Failure, Script, Step, Turn
 
 __all__ = ["ModelServer"]
 
-# The clients of some frameworks are never closed, and would leave their connections open when a test has ended.
-_CLOSE = {"connection": "close"}
+_API = Literal["openai", "responses", "anthropic"]
+_PATHS: Final[dict[str, tuple[_API, ModuleType]]] = {
+    "/v1/chat/completions": ("openai", openai_chat),
+    "/v1/responses": ("responses", openai_responses),
+    "/v1/messages": ("anthropic", anthropic_messages),
+}
 
 _POLL_SECONDS = 0.01
 _WAIT_SECONDS = 60.0
@@ -49,10 +53,7 @@ class ModelServer:
         self._arrival = threading.Condition()
         self._failures: list[Exception] = []
         self._socket = socket.socket()
-        routes = [
-            Route("/v1/chat/completions", self._answer, methods=["POST"]),
-            Route("/v1/messages", self._answer, methods=["POST"]),
-        ]
+        routes = [Route(path, self._answer, methods=["POST"]) for path in _PATHS]
         # Its own logging would end in the output of the tests, a traceback for each answer that is cut off.
         config = uvicorn.Config(
             Starlette(routes=routes), http="h11", ws="none", loop="asyncio", lifespan="off", log_config=None,
@@ -90,8 +91,7 @@ class ModelServer:
                 raise TimeoutError(f"{len(self.requests)} of {count} requests came")
 
     async def _answer(self, http: HTTPRequest) -> Response:
-        api: Literal["openai", "anthropic"] = "anthropic" if http.url.path.endswith("/messages") else "openai"
-        wire = anthropic_messages if api == "anthropic" else openai_chat
+        api, wire = _PATHS[http.url.path]
         request = Request(api, dict(http.headers), json.loads(await http.body()))
         with self._arrival:
             self.requests.append(request)
@@ -100,7 +100,7 @@ class ModelServer:
         turn = self._turn(request)
         if isinstance(turn, Failure):
             headers = {} if turn.retry_after is None else {"retry-after": f"{turn.retry_after:g}"}
-            return JSONResponse(wire.error(turn), turn.status, {**headers, **_CLOSE})
+            return JSONResponse(wire.error(turn), turn.status, headers)
         await self._opened(turn.gate)
         return _response(wire, turn, request.body, number)
 
@@ -134,11 +134,11 @@ def _response(wire: ModuleType, turn: Turn, body: Mapping[str, Any], number: int
         events = list(wire.stream(turn, body, number))
         if turn.cut_off:
             return StreamingResponse(_broken("".join(events[: len(events) // 2])), media_type="text/event-stream")
-        return StreamingResponse(iter(events), headers=_CLOSE, media_type="text/event-stream")
+        return StreamingResponse(iter(events), media_type="text/event-stream")
     if turn.cut_off:
         text = json.dumps(wire.whole(turn, body, number))
         return StreamingResponse(_broken(text[: len(text) // 2]), media_type="application/json")
-    return JSONResponse(wire.whole(turn, body, number), headers=_CLOSE)
+    return JSONResponse(wire.whole(turn, body, number))
 
 
 async def _broken(text: str) -> AsyncIterator[str]:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from omniagents.agents.events import ToolCallStarted
+from omniagents.agents.events import RunFinished, ToolCallStarted
 from omniagents.backends.base import Backend
 from omniagents.errors import ModelError, StepLimitError
 from omniagents.testing._support import alive, until
@@ -28,12 +28,22 @@ class EndingTests(AgentTests):
         result = make_agent([Turn(refusal="I won't do that.")]).run("Do it.")
         assert (str(result), result.refused) == ("I won't do that.", True)
 
+    def test_a_refusal_in_a_stream(self, make_agent: MakeAgent) -> None:
+        """Its words get lost in some frameworks; that it is one must not."""
+        *_, last = make_agent([Turn(refusal="I won't do that.")]).stream("Do it.")
+        assert isinstance(last, RunFinished)
+        assert last.result.refused is True
+
     def test_an_answer_that_the_provider_filtered(self, make_agent: MakeAgent) -> None:
         result = make_agent([Turn("Well,", filtered=True)]).run("Do it.")
         assert (str(result), result.refused) == ("Well,", True)
 
     def test_an_ordinary_answer_is_no_refusal(self, make_agent: MakeAgent) -> None:
-        assert make_agent([Turn("Yes.")]).run("Do it.").refused is False
+        agent = make_agent([Turn("Yes."), Turn("Yes, { }.")])
+        assert agent.run("Do it.").refused is False
+        *_, last = agent.stream("Do it.")
+        assert isinstance(last, RunFinished)
+        assert (str(last.result), last.result.refused) == ("Yes, { }.", False)
 
     def test_a_rate_limit_is_waited_for(self, make_agent: MakeAgent, workspace: Workspace) -> None:
         busy = Failure(429, retry_after=0.01)

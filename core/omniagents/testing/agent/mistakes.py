@@ -43,7 +43,9 @@ class MistakeTests(AgentTests):
         heard = Heard(Turn(calls=[Call("read_fil", {"absolute_path": "a.txt"})]), Turn("Sorry."))
         result = make_agent(heard.script).run("Read.")
         assert str(result) == "Sorry."
-        assert "read_file" in heard.requests[1].results[0].text
+        assert [(call.name, call.arguments) for call in result.tool_calls] == [("read_fil", {"absolute_path": "a.txt"})]
+        assert heard.requests[1].results[0].text == result.tool_calls[0].result.content
+        assert "Did you mean 'read_file'?" in result.tool_calls[0].result.content
 
     def test_a_wrong_argument(self, make_agent: MakeAgent) -> None:
         heard = Heard(Turn(calls=[Call("glob", {"patern": "*"})]), Turn("Sorry."))

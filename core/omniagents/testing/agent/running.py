@@ -25,6 +25,10 @@ class RunningTests(AgentTests):
         assert str(asyncio.run(agent.arun("Write."))) == "Done."
         assert workspace.read_bytes("a.txt") == b"a"
 
+    def test_it_can_be_awaited_in_one_event_loop_after_another(self, make_agent: MakeAgent) -> None:
+        agent = make_agent([Turn(f"{number}.") for number in range(3)])
+        assert [str(asyncio.run(agent.arun("Go."))) for _ in range(3)] == ["0.", "1.", "2."]
+
     def test_it_runs_where_an_event_loop_is_running(self, make_agent: MakeAgent) -> None:
         agent = make_agent([Turn(calls=[write("a.txt", "a")]), Turn("One."), Turn("Two.")])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 
 from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent
 from omniagents.agents.keys import credentials_hint
@@ -28,7 +28,8 @@ __all__ = ["LangChainAgent"]
 # Nodes of LangGraph that one turn passes: the model, then the tools. The run's own limit always comes first.
 _NODES_PER_TURN = 4
 
-_REFUSALS = ("content_filter", "refusal", "safety")
+# The providers' words for it, in lower case.
+_REFUSALS = ("blocklist", "content_filter", "prohibited_content", "refusal", "safety")
 
 
 class LangChainAgent(Agent):
@@ -62,37 +63,25 @@ class LangChainAgent(Agent):
         self._profile: dict[str, Any] = dict(getattr(self._model, "profile", None) or {})
         self._langchain_tools = langchain_tools(backend, self.tools, profile=self._profile)
 
+    # There is no _awork: LangChain's asynchronous clients are shared by all models, never closed, and of use in the
+    # first event loop only. A thread has none of that.
     def _work(self, task: str, run: Run) -> AgentResult:
-        graph, given, config = self._graph(task, run)
-        if run.streamed:
-            for _ in graph.stream(given, config, stream_mode="messages"):
-                pass  # the callbacks have emitted it
-        else:
-            graph.invoke(given, config)
-        return _result(run)
-
-    async def _awork(self, task: str, run: Run) -> AgentResult:
-        graph, given, config = self._graph(task, run)
-        if run.streamed:
-            async for _ in graph.astream(given, config, stream_mode="messages"):
-                pass  # the callbacks have emitted it
-        else:
-            await graph.ainvoke(given, config)
-        return _result(run)
-
-    def _graph(self, task: str, run: Run) -> tuple[Any, Any, Any]:
-        """LangGraph's graph of one run, its input and its configuration."""
         callbacks = RunCallbacks(run)
-        known = [tool.name for tool in self._langchain_tools]
         graph: Any = create_agent(
             self._model,
             self._langchain_tools,
             system_prompt=self.system_prompt or None,
-            middleware=[RunMiddleware(run, callbacks, self._profile, known)],
+            middleware=[RunMiddleware(run, callbacks, self._profile)],
         )
-        limit = self.max_steps * _NODES_PER_TURN + _NODES_PER_TURN
-        config = {"callbacks": [callbacks], "recursion_limit": limit}
-        return graph, {"messages": [{"role": "user", "content": task}]}, config
+        steps = graph.stream(
+            {"messages": [{"role": "user", "content": task}]},
+            {"callbacks": [callbacks], "recursion_limit": (self.max_steps + 1) * _NODES_PER_TURN},
+            # The first makes models stream.
+            stream_mode="messages" if run.streamed else "values",
+        )
+        for _ in steps:
+            pass  # the callbacks have emitted it
+        return _result(run)
 
 
 def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
@@ -109,6 +98,12 @@ def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
 def _result(run: Run) -> AgentResult:
     last: BaseMessage = run.messages[-1]
     about = last.response_metadata
-    reason = about.get("finish_reason") or about.get("stop_reason")
-    refusal = last.additional_kwargs.get("refusal") if isinstance(last, AIMessage) else None
-    return run.result(str(last.text) or refusal or "", refused=bool(refusal) or reason in _REFUSALS)
+    reason = (
+        about.get("finish_reason") or about.get("stop_reason") or (about.get("incomplete_details") or {}).get("reason")
+    )
+    blocks = [block for block in last.content if isinstance(block, dict) and block.get("type") == "refusal"]
+    refusal = last.additional_kwargs.get("refusal") or "".join(block["refusal"] for block in blocks)
+    # langchain-openai drops the words of a refusal in a stream: they are all that comes without anything else.
+    dropped = run.streamed and about.get("model_provider") == "openai" and not last.content
+    refused = bool(refusal) or dropped or str(reason).lower() in _REFUSALS
+    return run.result(str(last.text) or refusal, refused=refused)

@@ -10,9 +10,9 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field
 
-from omniagents import create_tools
 from omniagents.agents.rendering import model_content
 from omniagents.agents.run import acall_tool, call_tool
+from omniagents.agents.tooling import make_tools
 from omniagents.tools.base import ImagePart, Tool, ToolResult
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ def langchain_tools(
     Raises:
         PluginError: One of the tools cannot be had; see ``omniagents.errors``.
     """
-    if isinstance(tools, str):
-        raise TypeError(f"tools is a list of tools or their names, not the string {tools!r:.200}")
-    made: list[Tool] = []
-    for tool in create_tools(backend) if tools is None else tools:
-        made += [tool] if isinstance(tool, Tool) else create_tools(backend, [tool])
     return [
         WorkspaceTool(
             name=tool.name,
@@ -80,7 +75,7 @@ def langchain_tools(
             tool=tool,
             profile=profile or {},
         )
-        for tool in made
+        for tool in make_tools(backend, tools)
     ]
 
 

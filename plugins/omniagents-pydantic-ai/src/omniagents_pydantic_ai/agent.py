@@ -23,6 +23,7 @@ from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent, AgentResult
 from omniagents.agents.run import Run, model_error
 from omniagents.errors import OmniagentsError
 from omniagents_pydantic_ai.toolset import OmniagentsToolset
+from omniagents_pydantic_ai.unknown_tools import UnknownTools
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
@@ -88,6 +89,7 @@ class PydanticAIAgent(Agent):
         try:
             done = await self.agent.run(
                 task,
+                capabilities=[UnknownTools(run)],
                 usage=run.usage,
                 usage_limits=UsageLimits(request_limit=self.max_steps),
                 event_stream_handler=_emitting(run) if run.streamed else None,

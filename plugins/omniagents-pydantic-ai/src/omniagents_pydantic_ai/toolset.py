@@ -11,9 +11,9 @@ from pydantic_ai.messages import UserContent
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import ToolsetTool
 
-import omniagents
 from omniagents.agents.rendering import model_content
 from omniagents.agents.run import acall_tool
+from omniagents.agents.tooling import make_tools
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
@@ -37,11 +37,7 @@ def omniagents_toolset(
     Raises:
         PluginError: A tool cannot be had.
     """
-    if tools is None:
-        return OmniagentsToolset(omniagents.create_tools(backend), id=id)
-    return OmniagentsToolset(
-        (omniagents.create_tools(backend, [tool])[0] if isinstance(tool, str) else tool for tool in tools), id=id
-    )
+    return OmniagentsToolset(make_tools(backend, tools), id=id)
 
 
 class OmniagentsToolset(AbstractToolset[Any]):

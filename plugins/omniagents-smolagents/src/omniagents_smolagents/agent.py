@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from omniagents.tools.base import Tool
 
 __all__ = ["SmolagentsAgent"]
+
+# How models that have no tool calls write them: an object that begins a line, in a fence or a tag or without one.
+_OBJECT = re.compile(r"^\s*(?:```\w*\s*|<tool_call>\s*)?\{", re.MULTILINE)
+_ACTION = re.compile(r"^\s*Action:\s*(?:```\w*\s*)?\{", re.MULTILINE)
 
 
 class SmolagentsAgent(Agent):
@@ -109,6 +114,7 @@ class SmolagentsAgent(Agent):
             agent = _CodeAgent(**options, backend_python=executor, additional_authorized_imports=["*"])
         else:
             agent = _ToolCallingAgent(**options)
+            agent.model = _PlainAnswers(agent.model, agent.tools)
         agent.omniagents_run = run
         return agent
 
@@ -186,7 +192,7 @@ def _after_step(run: Run) -> Any:
             if isinstance(cause, (BackendError, CancelledError)):
                 raise cause
         if isinstance(step.error, AgentParsingError) and step.model_output_message is not None:
-            _answer(step.model_output_message, agent)
+            _answer(step.model_output_message, agent, streamed=agent.stream_outputs)
 
     return after
 
@@ -197,15 +203,38 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _answer(message: ChatMessage, agent: Any) -> None:
+def _answer(message: ChatMessage, agent: Any, *, streamed: bool) -> None:
     """Raise ``_Answered`` if the message is no attempt to act: a refusal, or an answer without the tool for answers."""
     choices = getattr(message.raw, "choices", None) or [None]
     refusal = getattr(getattr(choices[0], "message", None), "refusal", None)
     text = message.content if isinstance(message.content, str) else ""
     # smolagents does not pass refusals on in a stream: they are all that comes without any content.
-    is_refusal = bool(refusal) or not text or getattr(choices[0], "finish_reason", None) == "content_filter"
-    if is_refusal or (isinstance(agent, smolagents.ToolCallingAgent) and "{" not in text):
+    dropped = streamed and not text
+    is_refusal = bool(refusal) or dropped or getattr(choices[0], "finish_reason", None) == "content_filter"
+    if is_refusal or (isinstance(agent.model, _PlainAnswers) and not agent.model.is_call(text)):
         raise _Answered(refusal or text, is_refusal=is_refusal)
+
+
+class _PlainAnswers:
+    """The model of a ``ToolCallingAgent``, but text with a brace in it is read as a call only if it looks like one."""
+
+    def __init__(self, model: Model, tools: Container[str]) -> None:
+        self._model = model
+        self._tools = tools
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
+        if not message.tool_calls and not self.is_call(message.content or ""):
+            raise ValueError("the text is an answer")
+        return self._model.parse_tool_calls(message)
+
+    def is_call(self, text: str) -> bool:
+        """Whether the text, whole or torn, has an object behind ``Action:``, or one that names a tool."""
+        name = re.search(rf'"{re.escape(self._model.tool_name_key)}"\s*:\s*"([^"]*)"', text)
+        is_of_a_tool = name is not None and name[1] in self._tools
+        return bool(_ACTION.search(text) or (is_of_a_tool and _OBJECT.search(text)))
 
 
 def _model(name: str) -> Model:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import PIL.Image
+import PIL.PngImagePlugin
 import smolagents
 
-import omniagents
 from omniagents.agents.rendering import model_content
 from omniagents.agents.run import call_tool
+from omniagents.agents.tooling import make_tools
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
@@ -44,10 +45,7 @@ def smolagents_tools(
     Raises:
         PluginError: A tool cannot be had.
     """
-    if tools is None:
-        return [BackendTool(tool, images=images) for tool in omniagents.create_tools(backend)]
-    made = (omniagents.create_tools(backend, [tool])[0] if isinstance(tool, str) else tool for tool in tools)
-    return [BackendTool(tool, images=images) for tool in made]
+    return [BackendTool(tool, images=images) for tool in make_tools(backend, tools)]
 
 
 def show_images(step: smolagents.ActionStep, agent: Any) -> None:
@@ -125,11 +123,30 @@ def _inputs(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return inputs
 
 
+class _PNG(PIL.PngImagePlugin.PngImageFile):
+    """What smolagents writes as PNG for a model is the file that was read, byte for byte."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._data = data
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        if format == "PNG" and not params and hasattr(fp, "write"):
+            fp.write(self._data)
+        else:
+            super().save(fp, format, **params)
+
+    def __deepcopy__(self, memo: object) -> _PNG:
+        return self  # smolagents copies all messages for each request
+
+
 def _image(data: bytes) -> PIL.Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        image = PIL.Image.open(io.BytesIO(data), formats=_FORMATS)
+        image: PIL.Image.Image = PIL.Image.open(io.BytesIO(data), formats=_FORMATS)
         if image.width * image.height > _MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} are too many pixels; at most {_MOST_PIXELS:,}")
+        if image.format == "PNG":
+            image = _PNG(data)
         image.load()
         return image

@@ -1,0 +1,37 @@
+"""How tools and names of tools become tools on a backend, for the agents and tool sets of all frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omniagents.backends.base import Backend
+    from omniagents.tools.base import Tool
+
+__all__ = ["make_tools"]
+
+
+def make_tools(backend: Backend, tools: Sequence[Tool | str] | None = None) -> list[Tool]:
+    """Make tools on a backend, which need not be running yet.
+
+    Args:
+        backend: Where those work that are given by name.
+        tools: Tools, or names of tools; by default those of the backend's preset, or else the ten built-in ones.
+
+    Raises:
+        PluginError: One of them cannot be had; see ``omniagents.errors``.
+        TypeError: ``tools`` is one string, or something in it is neither.
+    """
+    # The package, not the registry: it decides how names become tools.
+    import omniagents
+    from omniagents.tools.base import Tool
+
+    if isinstance(tools, str):
+        raise TypeError(f"tools is a list of tools or their names, not the string {tools!r:.200}")
+    made: list[Tool] = []
+    for tool in omniagents.create_tools(backend) if tools is None else tools:
+        if not isinstance(tool, (Tool, str)):
+            raise TypeError(f"tools is a list of tools or their names; {tool!r:.200} is neither")
+        made += omniagents.create_tools(backend, [tool]) if isinstance(tool, str) else [tool]
+    return made
