@@ -109,7 +109,7 @@ def tests_plugin(session: nox.Session, plugin: str) -> None:
 
 @nox.session
 def tests_lower(session: nox.Session) -> None:
-    """The quick tests with the oldest direct dependencies that the distributions allow."""
+    """The core's and the plugins' own quick tests with the oldest direct dependencies that the distributions allow."""
     lowest = ("--resolution", "lowest-direct", "--build-constraints", "constraints.txt")
     session.install(*lowest, *editable(".[all]", *SIBLINGS))
     # The tests' own tools as pinned, as far as the old versions leave the choice.
@@ -117,7 +117,7 @@ def tests_lower(session: nox.Session) -> None:
     tools.write_text(session.run("python", "-m", "scripts.constraints", "rest", silent=True) or "", encoding="utf-8")
     session.install("--constraints", str(tools), *test_groups(*SIBLINGS))
     debian_packages(session)
-    pytest(session, "-m", "not packaging and not service and not slow")
+    pytest(session, "tests/core", "plugins", "examples", "-m", "not packaging and not service and not slow")
 
 
 @nox.session
