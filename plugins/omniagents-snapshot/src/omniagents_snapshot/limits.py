@@ -36,7 +36,7 @@ CHUNK_MAX_BYTES = 4 * MIB
 # A segment is closed when it holds this much; only a single larger chunk makes a larger segment.
 SEGMENT_RAW_BYTES = 512 * KIB
 SEGMENT_CHUNKS = 4096
-# A pack is closed at the first size, so that eight may be on their way at once; none is over the second.
+# A pack is closed at the first size, so that several may be on their way at once; none is over the second.
 PACK_BYTES = 8 * MIB
 PACK_MAX_BYTES = 16 * MIB
 

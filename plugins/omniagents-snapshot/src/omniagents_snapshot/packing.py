@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Packer"]
 
-# What may wait in memory: segments being compressed, and whole packs being stored.
+# What may wait in memory: segments being compressed, and whole packs being stored. A client of a store makes a copy or
+# two of each pack, and an allocator keeps some of what it was given back in each thread.
 _COMPRESSING = 4
-_STORING = 8
+_STORING = 3
 
 
 class Packer(Mapping[bytes, Place]):
@@ -136,14 +137,14 @@ class Packer(Mapping[bytes, Place]):
         return segment
 
     def _close_pack(self) -> None:
+        while len(self._storing) >= _STORING:  # before there is one more in memory
+            self._storing.popleft().result()
         data = build_pack(self._ready, self._sealer)
         assert len(data) <= PACK_MAX_BYTES
         pack = Pack(self._hasher.digest(data), len(data))
         self._packs[self._pack.size] = pack
         self._ready, self._ready_bytes, self._ready_chunks = [], 0, 0
         self._pack = self._new_pack()
-        while len(self._storing) >= _STORING:
-            self._storing.popleft().result()
         self._storing.append(self._executor.submit(self._repository.put_pack, pack, data))
 
     def _new_pack(self) -> Pack:

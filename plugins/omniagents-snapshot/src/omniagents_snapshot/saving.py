@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lost", "Quota", "Saver"]
 
-# Eight packs may be on their way, and two segments being compressed meanwhile.
-_WORKERS = 10
+# Three packs may be on their way, and two segments being compressed meanwhile.
+_WORKERS = 5
 
 # An entry of the tree before, where its chunks are, and its number.
 _Old = tuple[Entry, Mapping[bytes, Place], int]

@@ -1,9 +1,11 @@
 """A host process that saves, saves again, checks and loads a workspace that exists in numbers only, and then says
-how much memory it ever took. Arguments: a directory, the number of files, the size of one more file in MiB."""
+how much memory it ever took. Arguments: a directory, or ``gs://`` and a bucket; the number of files; the size of one
+more file in MiB, and what it holds: ``zeros`` or ``noise``."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +16,18 @@ from omniagents.listing import Listing
 from omniagents.records import ExportedEntry, FileInfo, ImportEntry, LeftOut, Scan
 from omniagents.workspace import Workspace
 from omniagents_snapshot.directory import DirectoryStateManager
+from omniagents_snapshot.manager import SnapshotStateManager
 
 _HOUR_NS = 3600 * 1_000_000_000
-_BIG = "zeros"
+_BIG = "zzz"
 _PIECE = bytes(1 << 18)
 
 
 class Numbers:
-    """Files of a few bytes, a hundred in each directory, and one that is large and empty."""
+    """Files of a few bytes, a hundred in each directory, and a large one."""
 
-    def __init__(self, files: int, mebibytes: int) -> None:
+    def __init__(self, files: int, mebibytes: int, content: str) -> None:
+        self.is_noise = content == "noise"
         self.files = files
         self.size = mebibytes << 20
         self.version = b"first"
@@ -51,8 +55,9 @@ class Numbers:
 
     def _content(self, info: FileInfo) -> Iterator[bytes]:
         if info.path == _BIG:
+            noise = random.Random(1)
             for _ in range(0, info.size, len(_PIECE)):
-                yield _PIECE
+                yield noise.randbytes(len(_PIECE)) if self.is_noise else _PIECE
         else:
             yield hashlib.sha256(info.path.encode() + (self.version if info.inode == 0 else b"")).digest()[:16]
 
@@ -70,20 +75,29 @@ class Empty(Numbers):
         return iter(())
 
 
-def main(directory: Path, files: int, mebibytes: int) -> None:
-    manager = DirectoryStateManager(directory)
-    tree = Numbers(files, mebibytes)
+def manager(place: str) -> SnapshotStateManager:
+    """A new one, which has no copies here of what it did not read itself."""
+    if place.startswith("gs://"):
+        from omniagents_gcs.state_manager import GCSStateManager
+
+        return GCSStateManager(place.removeprefix("gs://"), cache_bytes=0)
+    return DirectoryStateManager(Path(place))
+
+
+def main(place: str, files: int, mebibytes: int, content: str) -> None:
+    saving = manager(place)
+    tree = Numbers(files, mebibytes, content)
     workspace = cast(Workspace, tree)
-    manager.save("alice", workspace)
+    saving.save("alice", workspace)
     tree.version = b"second"
-    assert manager.save("alice", workspace).changed == 1
-    assert manager.save("alice", workspace).changed == 1  # the same one again
-    assert manager.check("alice", read_data=True).is_whole
-    empty = Empty(files, mebibytes)
-    assert DirectoryStateManager(directory).load("alice", cast(Workspace, empty)) is not None
+    assert saving.save("alice", workspace).changed == 1
+    assert saving.save("alice", workspace).changed == 1  # the same one again
+    assert saving.check("alice", read_data=True).is_whole
+    empty = Empty(files, mebibytes, content)
+    assert manager(place).load("alice", cast(Workspace, empty)) is not None
     assert empty.imported == files + files // 100 + 1
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
