@@ -187,12 +187,26 @@ class TestEitherWay:
         assert run([sys.executable, "-c", program])[1].split() == ["1", str(int(signal.SIGKILL))]
 
     def test_no_signal_is_blocked_ignored_or_handled(self) -> None:
-        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        spawning._spawner()  # what is changed after it was made counts as well
+        ignored = [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGRTMIN + 3]
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGTERM])
         try:
             fields = status_fields()
         finally:
-            signal.signal(signal.SIGUSR1, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            for number, action in before.items():
+                signal.signal(number, action)
         assert {fields[name] for name in ("SigBlk", "SigIgn", "SigCgt")} == {"0" * 16}
+
+    def test_starting_a_program_leaves_the_mask_of_signals_as_it_was(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        try:
+            run(["true"])
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before | {signal.SIGUSR1}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def test_only_the_descriptors_to_keep_stay_open(self) -> None:
         leaked, kept = os.open("/", os.O_RDONLY), os.open("/", os.O_RDONLY)

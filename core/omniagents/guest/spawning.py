@@ -112,6 +112,9 @@ def _spawn_copy(program: Program, become: Callable[[], None] | None) -> int:
         # After a change of user, which clears it (prctl(2)).
         kernel.subreaper()
         kernel.die_with_parent()
+        for number in _resettable():
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     try:
         popen = subprocess.Popen(
@@ -162,11 +165,9 @@ class _Spawner:
         self._start = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(_executable(machine.code, library, ctypes))
         self._set_mask = library.pthread_sigmask
         set_of_signals = ctypes.c_uint64 * 16  # glibc's and musl's
-        self._all, self._previous = set_of_signals(*[2**64 - 1] * 16), set_of_signals()
+        self._set_of_signals, self._all = set_of_signals, set_of_signals(*[2**64 - 1] * 16)
         # No signals, and an action that is the default.
         self._zeros = (ctypes.c_uint64 * 4)()
-        # Our handlers must not run in the child, and what is ignored here must not be in the program.
-        self._signals = [number for number in range(1, signal.NSIG) if _is_changed(number)]
         for name in os.listdir("/proc/self/fd"):
             # Python's own are not inherited; those that this process was started with may be.
             if int(name) > 2:
@@ -183,11 +184,12 @@ class _Spawner:
         calls = self._calls(program, directory)
         calls += [self._machine.execve, path, arguments, variables, 0, 0, 0]
         table = (ctypes.c_uint64 * (_REPORT_WORDS + len(calls)))(0, 0, *calls)
-        self._set_mask(signal.SIG_SETMASK, self._all, self._previous)
+        previous = self._set_of_signals()
+        self._set_mask(signal.SIG_SETMASK, self._all, previous)
         try:
             pid: int = self._start(ctypes.addressof(table))
         finally:
-            self._set_mask(signal.SIG_SETMASK, self._previous, None)
+            self._set_mask(signal.SIG_SETMASK, previous, None)
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         if table[0]:
@@ -202,7 +204,8 @@ class _Spawner:
         """What the child does before it becomes the program, seven words for each system call."""
         machine, zeros = self._machine, self._ctypes.addressof(self._zeros)
         calls = []
-        for number in self._signals:
+        # Our handlers must not run in the child.
+        for number in _resettable():
             calls += [machine.rt_sigaction, number, zeros, 0, 8, 0, 0]
         calls += [machine.setsid, 0, 0, 0, 0, 0, 0]
         calls += [machine.prctl, kernel.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, 1]
@@ -240,8 +243,10 @@ def _texts(program: Program, path: str) -> List[bytes | None]:
     return [*map(os.fsencode, words), None, *map(os.fsencode, pairs), None]
 
 
-def _is_changed(number: int) -> bool:
-    return number in signal.valid_signals() and signal.getsignal(number) is not signal.SIG_DFL
+@functools.lru_cache(maxsize=None)
+def _resettable() -> List[int]:
+    """Signals whose action a program must not inherit: what is ignored here would be ignored there."""
+    return sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def _executable(code: bytes, library: Any, ctypes: Any) -> int:
