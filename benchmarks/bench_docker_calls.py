@@ -72,11 +72,11 @@ def calls(report: Report, backend: DockerBackend, sdk: Any, address: str, others
     command_line = ["docker", "--host", address, "exec", "--workdir", "/tmp", sdk.id]
     by_command = {**COMMANDS, "shell true": ["true"], "read 4 KB": ["cat", "note.txt"]}
     for kind in ours:
-        sides: dict[str, Side] = {"docker-py": repeated(theirs[kind], 5), OURS: repeated(ours[kind], 20)}
+        sides: dict[str, Side] = {"docker-py": repeated(theirs[kind], 3), OURS: repeated(ours[kind], 20)}
         if kind in by_command:
             run = partial(subprocess.run, [*command_line, *by_command[kind]], check=True, capture_output=True)
-            sides["docker exec"] = repeated(run, 5)
-        sides |= {other.name: other.side(kind, 5) for other in others}
+            sides["docker exec"] = repeated(run, 3)
+        sides |= {other.name: other.side(kind, 3) for other in others}
         found = report.add(measure(kind, sides, rounds=report.options.counted(8), pairs=pairs(sides)))
         report.fact(f"times_faster_than_the_fastest: {kind}", fastest(found))
     mixed: dict[str, Side] = {
@@ -84,7 +84,7 @@ def calls(report: Report, backend: DockerBackend, sdk: Any, address: str, others
         "docker-py": timed(partial(fifty, [*theirs.values()])),
         **{other.name: other.side("50 mixed calls", 1) for other in others},
     }
-    report.add(measure("50 mixed calls", mixed, rounds=report.options.counted(4), pairs=pairs(mixed)))
+    report.add(measure("50 mixed calls", mixed, rounds=report.options.counted(3), pairs=pairs(mixed)))
 
 
 def pairs(sides: dict[str, Side]) -> list[tuple[str, str]]:
@@ -197,10 +197,13 @@ def warm(report: Report, address: str) -> None:
 
 
 def at_once(report: Report, address: str, client: Any, others: Sequence[Peer]) -> None:
-    """Twenty sessions, each started, and then each with ten commands."""
+    """Twenty sessions, each started, and then each with ten commands; ours also with their containers made before."""
     sessions = report.options.choose(20, 4)
     report.fact("sessions_at_once", sessions)
-    found = {OURS: our_sessions(address, sessions), "docker-py": sdk_sessions(client, sessions)}
+    found = {OURS: our_sessions(address, sessions, None), "docker-py": sdk_sessions(client, sessions)}
+    with WarmPool(sessions, docker_host=address, image=IMAGE) as pool:
+        pool.wait_until_full(300)
+        found[f"{OURS}, warm"] = our_sessions(address, sessions, pool)
     for other in others:
         started, worked = other.seconds("at once", sessions)
         found[other.name] = (started, worked)
@@ -209,8 +212,9 @@ def at_once(report: Report, address: str, client: Any, others: Sequence[Peer]) -
         report.fact(f"seconds_for_ten_commands_in_each: {name}", round(worked, 2))
 
 
-def our_sessions(address: str, sessions: int) -> tuple[float, float]:
-    backends = [DockerBackend(f"bench {uuid.uuid4()}", docker_host=address, image=IMAGE) for _ in range(sessions)]
+def our_sessions(address: str, sessions: int, pool: WarmPool | None) -> tuple[float, float]:
+    options: dict[str, Any] = {"docker_host": address, "image": IMAGE, "warm_pool": pool}
+    backends = [DockerBackend(f"bench {uuid.uuid4()}", **options) for _ in range(sessions)]
 
     def work(backend: DockerBackend) -> None:
         for _ in range(10):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -12,7 +12,7 @@ from omniagents_docker.engine import Engine
 from omniagents_docker.hardening import HardeningProfile
 from omniagents_docker.naming import LABEL_POOL, container_name
 from omniagents_docker.reaper import find_orphans, reap
-from omniagents_docker.volume import find_volume
+from omniagents_docker.volume import find_volume, make_volume
 from omniagents_docker.warm_pool import WarmPool
 
 pytestmark = pytest.mark.service
@@ -157,3 +157,45 @@ def test_a_closed_pool_leaves_nothing(pool: WarmPool, engine: Engine) -> None:
     pool.close()
     assert engine.containers(f"{LABEL_POOL}={pool._id}") == []
     assert [volume for volume in engine.volumes(LABEL_POOL) if volume["Labels"][LABEL_POOL] == pool._id] == []
+
+
+def test_a_pool_keeps_its_image_whatever_the_name_comes_to_mean(
+    new_backend: NewBackend, engine: Engine, engine_address: str, project_id: str
+) -> None:
+    name = f"omniagents-test:{project_id.replace(' ', '-')}"
+    repository, _, tag = name.partition(":")
+    client = engine._client
+    client.tag("omniagents-test:python", repository, tag)
+    try:
+        with WarmPool(1, docker_host=engine_address, image=name) as pool:
+            assert pool.wait_until_full(60)
+            client.tag("omniagents-test:python3.13", repository, tag, force=True)
+            new_backend(image=name, warm_pool=pool).start()
+            found = engine.inspect(container_name(project_id))
+        assert found is not None
+        assert LABEL_POOL in found["Config"]["Labels"]
+        assert found["Image"] == client.inspect_image("omniagents-test:python")["Id"]
+    finally:
+        client.remove_image(name, noprune=True)
+
+
+def test_a_size_that_the_storage_refuses_is_asked_for_once(
+    engine_address: str, project_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Mapping[str, str]] = []
+    create_volume = Engine.create_volume
+
+    def recorded(engine: Engine, name: str, labels: Mapping[str, str], options: Mapping[str, str]) -> None:
+        asked.append(options)
+        create_volume(engine, name, labels, options)
+
+    monkeypatch.setattr(Engine, "create_volume", recorded)
+    engine = Engine.connect(engine_address)
+    names = [f"{container_name(project_id)}-{number}" for number in range(2)]
+    try:
+        made = [make_volume(engine, name, 1 << 30, {}) for name in names]
+    finally:
+        for name in names:
+            engine.remove_volume(name)
+    size: Mapping[str, str] = {"size": str(1 << 30)}
+    assert asked == ([size, size] if made[0].has_quota else [size, {}, {}])
