@@ -35,7 +35,7 @@ _HOME: Final = "/home/agent"
 
 # The container's own process: neither root nor the guest's user.
 _IDLE_USER: Final = "65534:65534"
-_IDLE_PROGRAM: Final = "import time;time.sleep(1<<31)"
+_IDLE_PROGRAM: Final = "import time;time.sleep(1<<30)"
 
 # What a shell and an interpreter exit with when there is no such program (POSIX, "Exit Status for Commands").
 _NO_PROGRAM: Final = (126, 127)
