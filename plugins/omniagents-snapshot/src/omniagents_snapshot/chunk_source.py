@@ -18,6 +18,7 @@ __all__ = ["ChunkSource"]
 _AHEAD = 8
 _STORED_LIMIT = 32 << 20
 _DECODED_LIMIT = 16 << 20
+_UNSEALED_AHEAD = 4 << 20
 
 
 class ChunkSource:
@@ -32,6 +33,10 @@ class ChunkSource:
         self._repository = repository
         self._executor = executor
         self._uses = Counter(place.segment for place in needed)
+        self._order = iter(list(self._uses))
+        self._next = next(self._order, None)
+        self._unsealing: dict[Segment, Future[bytes]] = {}
+        self._unsealing_bytes = 0
         self._planned = iter(ranges_of(self._uses))
         self._coming: deque[tuple[PackRange, Future[bytes]]] = deque()
         self._stored = _Bounded(_STORED_LIMIT)
@@ -83,9 +88,36 @@ class ChunkSource:
     def _open(self, segment: Segment) -> bytes:
         raw = self._decoded.get(segment)
         if raw is None:
-            raw = self._unsealed(segment, self._fetch(segment))
+            coming = self._unsealing.pop(segment, None)
+            if coming is None:
+                raw = self._unsealed(segment, self._fetch(segment))
+            else:
+                self._unsealing_bytes -= segment.raw
+                raw = coming.result()
             self._decoded.put(segment, raw)
+            self._unseal_ahead(segment)
         return raw
+
+    def _unseal_ahead(self, opened: Segment) -> None:
+        """Have the segments that are needed next decompressed in parallel, as far as they have arrived."""
+        while self._next is not None and self._unsealing_bytes < _UNSEALED_AHEAD:
+            segment = self._next
+            if segment != opened and self._uses[segment] > 0 and self._decoded.get(segment) is None:
+                stored = self._arrived(segment)
+                if stored is None:
+                    return
+                self._unsealing[segment] = self._executor.submit(self._unsealed, segment, stored)
+                self._unsealing_bytes += segment.raw
+            self._next = next(self._order, None)
+
+    def _arrived(self, segment: Segment) -> bytes | None:
+        """What is stored of it, if that need not be waited for."""
+        found = self._stored.get(segment)
+        if found is None and self._coming and segment in self._coming[0][0].segments and self._coming[0][1].done():
+            self._take_range(*self._coming.popleft())
+            self._read_ahead()
+            found = self._stored.get(segment)
+        return found
 
     def _unsealed(self, segment: Segment, stored: bytes) -> bytes:
         return self._repository.sealer.open(stored, "segment", CHUNK_MAX_BYTES, exactly=segment.raw)

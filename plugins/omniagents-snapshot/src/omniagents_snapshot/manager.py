@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from omniagents_snapshot.model import Tree, TreeName
 from omniagents_snapshot.pack_cache import PackCache
 from omniagents_snapshot.progress import ProgressCallback
 from omniagents_snapshot.repository import HeadState, Repository
-from omniagents_snapshot.resolving import OnConflict, gone_packs, resolve
+from omniagents_snapshot.resolving import Again, OnConflict, resolve
 from omniagents_snapshot.restoring import apply_plan, has_files_of, is_within, make_plan
 from omniagents_snapshot.retention import DEFAULT_RETENTION, Retention
 from omniagents_snapshot.saving import Lost, Quota, Saver
@@ -43,6 +45,9 @@ __all__ = ["SnapshotStateManager"]
 
 # A swap also fails when another process only marked packs for deletion; then the save is simply repeated.
 _ATTEMPTS = 5
+# How often a save that is stored already tries to become part of the project.
+_SWAPS = 40
+_LONGEST_PAUSE_SECONDS = 0.5
 
 
 class SnapshotStateManager(Maintenance, StateManager):
@@ -170,8 +175,9 @@ class SnapshotStateManager(Maintenance, StateManager):
     def _restore_paths(self, project_id: str, tree: Tree, workspace: Workspace, paths: Sequence[str]) -> Snapshot:
         check_paths(tree, paths)
         base = self._bases.get(project_id) or self._base_from_store(project_id, workspace)
-        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base, is_within(paths))
-        apply_plan(base.repository, workspace, tree, plan)
+        with tree.held():
+            plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base, is_within(paths))
+            apply_plan(base.repository, workspace, tree, plan)
         return tree.snapshot
 
     def delete(self, project_id: str) -> None:
@@ -255,23 +261,28 @@ class SnapshotStateManager(Maintenance, StateManager):
                     return lost
             except Lost as error:
                 lost = error
-            now = self._current_head(base)
-            if settle(base, now):
-                continue
-            if base.aside is None and base.head is not None and now.head and now.head.tree == base.head.tree:
-                # Only marks were added: the same save on top of them takes the place of the one that failed.
-                base.gone = (
-                    frozenset() if base.is_latest or not base.tree else gone_packs(base.repository, base.tree, now)
-                )
-                base.state = now
-                continue
-            merged = resolve(base, lost, now, on_conflict=on_conflict, session=self._session, quota=self._quota)
-            if merged is not None:
-                return merged
+            resolved = self._resolved(base, lost, on_conflict)
+            if resolved is not None:
+                return resolved
         raise StateError(
             f"project {base.repository.project_id!r} could not be saved: its HEAD changed {_ATTEMPTS} times meanwhile; "
             "save again"
         )
+
+    def _resolved(self, base: Base, lost: Lost, on_conflict: OnConflict) -> Snapshot | None:
+        """What becomes of a save that lost its swap; None if it must be made anew."""
+        for number in range(_SWAPS):
+            now = self._current_head(base)
+            if settle(base, now):
+                return None
+            outcome = resolve(base, lost, now, on_conflict=on_conflict, session=self._session, quota=self._quota)
+            if isinstance(outcome, Snapshot):
+                return outcome
+            if outcome is Again.SAVE:
+                return None
+            # Many writers at once: let one of them through.
+            time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.01 * 2**number)))
+        return None
 
     def _answer_again(self, base: Base, on_conflict: OnConflict) -> Snapshot | Lost:
         """What a save says of a workspace that is as it was when others' work was found in its way."""
@@ -311,8 +322,9 @@ class SnapshotStateManager(Maintenance, StateManager):
         if base.tree is None:
             base.tree, base.signatures = tree, self._cache.read(repository.project_id, name.digest)
         self._quota.check(repository.project_id, tree.snapshot.bytes, len(tree.entries))
-        plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base)
-        apply_plan(repository, workspace, tree, plan)
+        with tree.held():
+            plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base)
+            apply_plan(repository, workspace, tree, plan)
         self._remember(Base(repository, state, tree, name.digest, plan.signatures, base.kept_venvs), workspace)
         self._cache.write(repository.project_id, name.digest, plan.signatures)
         return tree.snapshot

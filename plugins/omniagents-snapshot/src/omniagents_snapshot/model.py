@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -97,6 +98,10 @@ class Tree:
     def rows(self) -> Iterator[Row]:
         """Every entry with a mapping that has its chunks."""
         return ((entry, self.places) for entry in self.entries)
+
+    def held(self) -> AbstractContextManager[None]:
+        """While this lasts, looking through the tree again is cheap, as far as memory allows it."""
+        return nullcontext()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal
 
 from omniagents._ids import new_snapshot_id, utc_now
@@ -20,7 +21,7 @@ from omniagents_snapshot.repository import HeadState, Repository
 if TYPE_CHECKING:
     from omniagents_snapshot.saving import Lost, Quota
 
-__all__ = ["OnConflict", "gone_packs", "resolve"]
+__all__ = ["Again", "OnConflict", "gone_packs", "resolve"]
 
 OnConflict = Literal["error", "merge", "overwrite"]
 _LISTED = 5
@@ -35,24 +36,37 @@ def gone_packs(repository: Repository, tree: Tree, state: HeadState) -> frozense
     return frozenset({place.segment.pack.digest for place in tree.places.values()} - alive)
 
 
+class Again(Enum):
+    """What else must be tried: the whole save, for which ``base`` was brought up to date, or the last swap of it."""
+
+    SAVE = auto()
+    RESOLVE = auto()
+
+
 def resolve(
     base: Base, lost: Lost, now: HeadState, *, on_conflict: OnConflict, session: str, quota: Quota
-) -> Snapshot | None:
-    """Bring the stored work of ``lost`` together with ``now``, which has other work than ``base``.
+) -> Snapshot | Again:
+    """Bring the stored work of ``lost`` together with ``now``, which is not what ``base`` expected.
 
     Returns:
-        The merged snapshot; None if the save must be tried again: ``base`` is then brought up to date.
+        The snapshot that is the latest now.
 
     Raises:
         StateConflictError: The two could not, or were not to be brought together. Ours is a snapshot of its own.
     """
     gone = gone_packs(base.repository, lost.tree, now)
+    only_marks = base.aside is None and base.head and now.head and now.head.tree == base.head.tree
+    if only_marks:
+        # Nobody saved; packs are about to be deleted, say, or somebody's work was kept aside.
+        base.state = now
     if gone:
         base.gone |= gone
-        return None
+        return Again.SAVE
+    if only_marks:
+        return _publish_again(base, lost, session)
     if on_conflict == "overwrite":
         base.state, base.aside = now, None
-        return None
+        return Again.SAVE
     common = _common(base)
     merged = _merged(base.repository, common, lost.tree, now) if on_conflict == "merge" else None
     if merged is not None and not merged.conflicts:
@@ -63,7 +77,21 @@ def resolve(
     if _keep_aside(base, lost, now, session):
         base.aside = Aside(common, error, on_conflict, lost.name)
         raise error
-    return None
+    return Again.RESOLVE
+
+
+def _publish_again(base: Base, lost: Lost, session: str) -> Snapshot | Again:
+    """Swap once more, on top of ``base.state``."""
+    snapshot = lost.tree.snapshot
+    head = next_head(base.repository, base.state, snapshot, lost.name, session)
+    with attempting(base, Attempt(head, lost.tree, lost.name, lost.signatures)):
+        state = swap(base.repository, base.state, head)
+    if state is None:
+        return Again.RESOLVE
+    known = {lost.name: snapshot} | base.description()
+    base.stands_on(state, lost.tree, lost.name, lost.signatures)
+    base.state = record(base.repository, state, known)
+    return snapshot
 
 
 def _common(base: Base) -> Tree | None:
@@ -83,7 +111,7 @@ def _merged(repository: Repository, common: Tree | None, ours: Tree, now: HeadSt
     return merge(common, ours, repository.get_tree(now.head.tree))
 
 
-def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, session: str) -> Snapshot | None:
+def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, session: str) -> Snapshot | Again:
     assert now.head is not None
     ours, theirs = lost.tree.snapshot, base.repository.get_tree(now.head.tree)
     files = [entry.size for entry in merged.entries if entry.kind == "file"]
@@ -103,7 +131,7 @@ def _commit_merged(base: Base, lost: Lost, now: HeadState, merged: Merge, sessio
     with attempting(base, Attempt(head, lost.tree, lost.name, lost.signatures, snapshot)):
         state = swap(base.repository, now, replace(head, unrecorded=(*head.unrecorded, lost.name)))
     if state is None:
-        return None
+        return Again.RESOLVE
     base.stands_on(state, lost.tree, lost.name, lost.signatures)
     base.aside = Aside(common=lost.tree, answer=snapshot)
     known = {name: snapshot, now.head.tree: theirs.snapshot, lost.name: ours}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -101,6 +102,10 @@ class Saver:
             Lost: Another writer was first.
             StateQuotaError: The workspace is over a limit; nothing was stored.
         """
+        with self._base.tree.held() if self._base.tree else nullcontext():
+            return self._save(message)
+
+    def _save(self, message: str) -> Snapshot:
         base = self._base
         self._reporter.start("scan")
         scan = scan_workspace(self._workspace, base, self._leave_out)

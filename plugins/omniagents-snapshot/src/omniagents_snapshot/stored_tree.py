@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,10 @@ from omniagents_snapshot.validation import checked
 __all__ = ["Page", "StoredTree", "check_tree", "open_page"]
 
 _PREFIX_BYTES = 8
+# Of a tree that is decoded once for a whole call: about 20 MB of entries.
+_HELD_ENTRIES = 32_768
+
+_Decoded = tuple[list[Entry], dict[bytes, Place]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class StoredTree(Tree):
         object.__setattr__(self, "_sealer", sealer)
 
     _sealer: Sealer
+    _held: dict[int, _Decoded] | None = None
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -68,11 +74,31 @@ class StoredTree(Tree):
         """What is stored of it beside its pages."""
         return Outline(self.snapshot, self.packs, [page.ref for page in self.pages])
 
-    def decoded(self) -> Iterator[tuple[list[Entry], dict[bytes, Place]]]:
+    def decoded(self) -> Iterator[_Decoded]:
         """Each page's entries, and where their chunks are."""
-        for page in self.pages:
-            raw = self._sealer.open(page.stored, "segment", CHUNK_MAX_BYTES, exactly=page.ref.segment.raw)
-            yield decode_page(raw, self.packs)
+        for number, page in enumerate(self.pages):
+            held = self._held
+            if held is None:
+                yield self._decode(page)
+            else:
+                if number not in held:
+                    held[number] = self._decode(page)
+                yield held[number]
+
+    def _decode(self, page: Page) -> _Decoded:
+        raw = self._sealer.open(page.stored, "segment", CHUNK_MAX_BYTES, exactly=page.ref.segment.raw)
+        return decode_page(raw, self.packs)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        if self._held is not None or len(self.entries) > _HELD_ENTRIES:
+            yield
+            return
+        object.__setattr__(self, "_held", {})
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_held", None)
 
     def rows(self) -> Iterator[Row]:
         for entries, places in self.decoded():
