@@ -21,6 +21,7 @@ from omniagents.agents.run import Run, call_tool
 from omniagents.backends.base import Backend
 from omniagents.errors import ModelError, StepLimitError
 from omniagents.presets.base import Preset
+from omniagents.presets.python import PythonUVPreset
 from omniagents.tools.base import DocumentPart, ImagePart, ToolResult
 from omniagents.tools.glob_tool import GlobTool
 
@@ -190,6 +191,33 @@ def test_a_broken_pdf_is_mentioned_with_what_is_wrong() -> None:
 def test_a_hint_needs_a_reason() -> None:
     assert credentials_hint(ValueError("context too long"), "openai:gpt-4.1") == ""
     assert credentials_hint(ValueError("invalid api key"), "another:model") == ""
+
+
+def test_a_model_by_name_that_cannot_be_reached_without_a_key_has_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    error = ConnectionError("Connection error.")
+    assert credentials_hint(error, "anthropic:claude-x").startswith("ANTHROPIC_API_KEY is not set. ")
+    assert credentials_hint(error, object()) == credentials_hint(error, "bedrock:anthropic.claude-x") == ""
+    assert credentials_hint(ValueError("context too long"), "anthropic:claude-x") == ""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    assert credentials_hint(error, "anthropic:claude-x") == ""
+
+
+@pytest.mark.parametrize("given", ["python-uv", PythonUVPreset, PythonUVPreset()])
+def test_a_preset_may_be_a_name_or_a_class(local: Backend, given: Any) -> None:
+    assert Scripted(local, "m", preset=given).preset == PythonUVPreset()
+
+
+def test_something_else_in_place_of_a_preset_is_refused(local: Backend) -> None:
+    with pytest.raises(TypeError) as raised:
+        Scripted(local, "m", preset=3)  # type: ignore[arg-type]
+    assert str(raised.value) == "preset is a preset, its class or its name, not 3"
+
+
+def test_something_else_in_place_of_a_tool_is_refused(local: Backend) -> None:
+    with pytest.raises(TypeError) as raised:
+        Scripted(local, "m", tools=[3])  # type: ignore[list-item]
+    assert str(raised.value) == "tools is a list of tools or their names; 3 is neither"
 
 
 @pytest.mark.parametrize(

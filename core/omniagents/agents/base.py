@@ -13,7 +13,7 @@ from omniagents.agents.events import AgentEvent, RunFinished
 from omniagents.agents.records import AgentResult, ToolCall
 from omniagents.agents.run import Run
 from omniagents.agents.threads import in_loop, in_thread
-from omniagents.agents.tooling import make_tools
+from omniagents.agents.tooling import made_preset, make_tools
 from omniagents.presets.base import Preset
 from omniagents.presets.generic import GenericPreset
 from omniagents.presets.set_up import set_up
@@ -37,8 +37,9 @@ class Agent:
     Args:
         backend: Where the tools work.
         model: The framework's own model object, or a name the framework understands.
-        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``. If it is not the
-            backend's, its set-up commands run before the first run, in a workspace that is empty.
+        preset: Sets tools and instructions: a preset, its class or its name; by default the backend's own preset, or
+            ``generic``. If it is not the backend's, its set-up commands run before the first run, in a workspace
+            that is empty.
         tools: Instead of the preset's: tools, or names of tools.
         system_prompt: Instead of the preset's instructions.
         max_steps: Turns of the model in one run, at least 1.
@@ -49,7 +50,7 @@ class Agent:
         backend: Backend,
         model: Any,
         *,
-        preset: Preset | None = None,
+        preset: Preset | Callable[[], Preset] | str | None = None,
         tools: Sequence[Tool | str] | None = None,
         system_prompt: str | None = None,
         max_steps: int = DEFAULT_MAX_STEPS,
@@ -58,7 +59,7 @@ class Agent:
             raise ValueError(f"max_steps is at least 1, not {max_steps!r}")
         self.backend = backend
         self.model = model
-        self.preset = preset or getattr(backend, "preset", None) or GenericPreset()
+        self.preset = made_preset(preset) if preset else getattr(backend, "preset", None) or GenericPreset()
         self.tools = make_tools(backend, self.preset.tools if tools is None else tools)
         self.system_prompt = self.preset.instructions if system_prompt is None else system_prompt
         self.max_steps = max_steps

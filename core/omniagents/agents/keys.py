@@ -31,13 +31,26 @@ def credentials_hint(error: BaseException, model: object) -> str:
         model: What the agent was given: a model object, or a name.
     """
     chain = list(_chain(error))
-    if not any(getattr(link, "status_code", None) in _REFUSED or _says(str(link), _SIGNS) for link in chain):
-        return ""
+    if not any(_is_about_a_key(link) for link in chain):
+        return _hint_of_name(chain, model) if isinstance(model, str) else ""
     about = [model if isinstance(model, str) else _origin(model), *(_origin(link) for link in chain), *map(str, chain)]
     for variable, words in _KEYS.items():
         if any(variable.lower() in text.lower() or _says(text, words) for text in about):
             return _hint(variable)
     return ""
+
+
+def _is_about_a_key(link: BaseException) -> bool:
+    return getattr(link, "status_code", None) in _REFUSED or _says(str(link), _SIGNS)
+
+
+def _hint_of_name(chain: list[BaseException], model: str) -> str:
+    """The hint where a client without a key did not get as far as being refused: a name has its key nowhere else."""
+    if not any("Connect" in type(link).__name__ for link in chain):
+        return ""
+    provider = model.partition(":")[0].partition("-")[0]
+    variables = [variable for variable, words in _KEYS.items() if provider in words and not os.environ.get(variable)]
+    return _hint(variables[0]) if variables else ""
 
 
 def _hint(variable: str) -> str:

@@ -1,15 +1,16 @@
-"""How tools and names of tools become tools on a backend, for the agents and tool sets of all frameworks."""
+"""How names become tools on a backend, and presets, for the agents and tool sets of all frameworks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omniagents.backends.base import Backend
+    from omniagents.presets.base import Preset
     from omniagents.tools.base import Tool
 
-__all__ = ["make_tools"]
+__all__ = ["made_preset", "make_tools"]
 
 
 def make_tools(backend: Backend, tools: Sequence[Tool | str] | None = None) -> list[Tool]:
@@ -35,3 +36,15 @@ def make_tools(backend: Backend, tools: Sequence[Tool | str] | None = None) -> l
             raise TypeError(f"tools is a list of tools or their names; {tool!r:.200} is neither")
         made += omniagents.create_tools(backend, [tool]) if isinstance(tool, str) else [tool]
     return made
+
+
+def made_preset(preset: Preset | Callable[[], Preset] | str) -> Preset:
+    """The preset itself, of its class, or of its name.
+
+    Raises:
+        PluginError: There is none of this name.
+        TypeError: It is something else.
+    """
+    import omniagents
+
+    return omniagents._preset(preset)

@@ -10,6 +10,7 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RunUsage
 
 from omniagents import create_agent
+from omniagents.agents.events import TextDelta
 from omniagents.backends.base import Backend
 from omniagents.errors import ModelError, StepLimitError
 from omniagents_pydantic_ai.agent import PydanticAIAgent
@@ -71,3 +72,13 @@ def test_a_run_begins_a_conversation_of_its_own(backend: Backend) -> None:
     agent = PydanticAIAgent(backend, FunctionModel(answer))
     assert [str(agent.run("One.")), str(agent.run("Two."))] == ["Done.", "Done."]
     assert lengths == [1, 1]
+
+
+def test_a_model_that_cannot_stream_is_heard_turn_by_turn(backend: Backend) -> None:
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if len(messages) > 1:
+            return ModelResponse(parts=[TextPart("Done.")])
+        return ModelResponse(parts=[TextPart("I look."), ToolCallPart("glob", {"pattern": "*"})])
+
+    events = list(PydanticAIAgent(backend, FunctionModel(answer)).stream("Go."))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["I look.", "Done."]

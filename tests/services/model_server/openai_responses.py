@@ -41,7 +41,7 @@ def stream(turn: Turn, body: Mapping[str, Any], number: int) -> Iterator[str]:
         for kind in ("created", "in_progress")
     ]
     for index, item in enumerate(_items(turn, number)):
-        empty = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
+        empty: dict[str, Any] = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
         at = {"output_index": index}
         events.append({"type": "response.output_item.added", **at, "item": {**item, **empty, "status": "in_progress"}})
         events += _growing(item, {**at, "item_id": item["id"]})

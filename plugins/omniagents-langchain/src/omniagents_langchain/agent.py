@@ -17,7 +17,7 @@ from omniagents_langchain.middleware import RunCallbacks, RunMiddleware
 from omniagents_langchain.tools import langchain_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from omniagents.backends.base import Backend
     from omniagents.presets.base import Preset
@@ -38,7 +38,8 @@ class LangChainAgent(Agent):
     Args:
         backend: Where the tools work.
         model: A chat model, or a name for ``init_chat_model`` such as ``openai:gpt-4.1``.
-        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``.
+        preset: Sets tools and instructions: a preset, its class or its name; by default the backend's own preset, or
+            ``generic``.
         tools: Instead of the preset's: tools, or names of tools.
         system_prompt: Instead of the preset's instructions.
         max_steps: Turns of the model in one run, at least 1.
@@ -53,7 +54,7 @@ class LangChainAgent(Agent):
         backend: Backend,
         model: BaseChatModel | str,
         *,
-        preset: Preset | None = None,
+        preset: Preset | Callable[[], Preset] | str | None = None,
         tools: Sequence[Tool | str] | None = None,
         system_prompt: str | None = None,
         max_steps: int = DEFAULT_MAX_STEPS,
@@ -71,7 +72,7 @@ class LangChainAgent(Agent):
             self._model,
             self._langchain_tools,
             system_prompt=self.system_prompt or None,
-            middleware=[RunMiddleware(run, callbacks, self._profile)],
+            middleware=[RunMiddleware(run, callbacks, self._profile, self.model)],
         )
         steps = graph.stream(
             {"messages": [{"role": "user", "content": task}]},

@@ -42,11 +42,12 @@ class RunCallbacks(BaseCallbackHandler):
 class RunMiddleware(AgentMiddleware):
     """Counts turns, records calls, mends what would end a run: calls that cannot be parsed, or of unknown tools."""
 
-    def __init__(self, run: Run, callbacks: RunCallbacks, profile: Mapping[str, Any]) -> None:
+    def __init__(self, run: Run, callbacks: RunCallbacks, profile: Mapping[str, Any], model: object) -> None:
         super().__init__()
         self._run = run
         self._callbacks = callbacks
         self._profile = profile
+        self._model = model
         # Call ids to arguments that are no JSON object.
         self._malformed: dict[str | None, str] = {}
 
@@ -62,7 +63,7 @@ class RunMiddleware(AgentMiddleware):
             raise
         except Exception as error:
             if not _is_about_calls(error):
-                raise self._run.model_error(error, request.model) from error
+                raise self._run.model_error(error, self._model) from error
             again = [*request.messages, HumanMessage(_UNREADABLE)]
             return self.wrap_model_call(request.override(messages=again), handler)
         response.result = [self._checked(m) if isinstance(m, AIMessage) else m for m in response.result]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pydantic_ai
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ContentFilterError, UsageLimitExceeded
 from pydantic_ai.messages import (
     AgentStreamEvent,
@@ -17,6 +19,7 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
 )
+from pydantic_ai.models import Model, ModelRequestContext
 from pydantic_ai.usage import RunUsage, UsageLimits
 
 from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent, AgentResult
@@ -39,7 +42,8 @@ class PydanticAIAgent(Agent):
     Args:
         backend: Where the tools work.
         model: A ``pydantic_ai.models.Model``, or a name such as ``openai:gpt-4.1`` or ``anthropic:claude-sonnet-4-5``.
-        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``.
+        preset: Sets tools and instructions: a preset, its class or its name; by default the backend's own preset, or
+            ``generic``.
         tools: Instead of the preset's: tools, or names of tools.
         system_prompt: Instead of the preset's instructions.
         max_steps: Turns of the model in one run, at least 1; Pydantic AI's ``request_limit``.
@@ -57,7 +61,7 @@ class PydanticAIAgent(Agent):
         backend: Backend,
         model: Any,
         *,
-        preset: Preset | None = None,
+        preset: Preset | Callable[[], Preset] | str | None = None,
         tools: Sequence[Tool | str] | None = None,
         system_prompt: str | None = None,
         max_steps: int = DEFAULT_MAX_STEPS,
@@ -86,13 +90,17 @@ class PydanticAIAgent(Agent):
                 return await self._answer(task, run, messages)
 
     async def _answer(self, task: str, run: Run, messages: Sequence[ModelMessage]) -> AgentResult:
+        streams = run.streamed and _can_stream(self.agent.model)
+        whole_turns = [_WholeTurns(run)] if run.streamed and not streams else []
         try:
             done = await self.agent.run(
                 task,
-                capabilities=[UnknownTools(run)],
+                capabilities=[UnknownTools(run)]
+                if streams or not run.streamed
+                else [UnknownTools(run), _WholeTurns(run)],
                 usage=run.usage,
                 usage_limits=UsageLimits(request_limit=self.max_steps),
-                event_stream_handler=_emitting(run) if run.streamed else None,
+                event_stream_handler=_emitting(run) if streams else None,
                 infer_name=False,
             )
         except UsageLimitExceeded as error:
@@ -104,6 +112,24 @@ class PydanticAIAgent(Agent):
         except Exception as error:
             raise run.model_error(error, self.model) from error
         return run.result(done.output, refused=_was_filtered(messages))
+
+
+@dataclass
+class _WholeTurns(AbstractCapability[Any]):
+    """Passes the text of a model on that cannot stream."""
+
+    run: Run
+
+    async def after_model_request(
+        self, ctx: pydantic_ai.RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        self.run.text(response.text or "")
+        return response
+
+
+def _can_stream(model: Any) -> bool:
+    is_written = getattr(type(model), "request_stream", None) is not Model.request_stream
+    return is_written and getattr(model, "stream_function", True) is not None  # a FunctionModel may be made without
 
 
 def _emitting(run: Run) -> Any:

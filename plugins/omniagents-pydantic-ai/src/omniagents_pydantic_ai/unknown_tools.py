@@ -29,14 +29,10 @@ class UnknownTools(AbstractCapability[Any]):
         known = (ctx.tool_manager and ctx.tool_manager.tools) or {}
         if isinstance(asked, ModelResponse) and isinstance(told, ModelRequest):
             calls = [p for p in asked.parts if isinstance(p, ToolCallPart) and p.tool_name not in known]
-            answers = {call.tool_call_id: await self._answer(call) for call in calls}
-            told.parts = [answers.get(_call_id(part), part) for part in told.parts]
+            answers: dict[str, ModelRequestPart] = {call.tool_call_id: await self._answer(call) for call in calls}
+            told.parts = [answers.get(getattr(part, "tool_call_id", ""), part) for part in told.parts]
         return request_context
 
     async def _answer(self, call: ToolCallPart) -> ToolReturnPart:
         result = await self.run.acall(call.tool_name, call.args or {})
         return ToolReturnPart(call.tool_name, result.content, call.tool_call_id)
-
-
-def _call_id(part: ModelRequestPart) -> str | None:
-    return getattr(part, "tool_call_id", None)

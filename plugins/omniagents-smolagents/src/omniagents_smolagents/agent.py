@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,8 @@ class SmolagentsAgent(Agent):
         backend: Where the tools work, and the code of a ``CodeAgent``.
         model: A ``smolagents.Model``; or the id of a model for smolagents' ``InferenceClientModel``; or the name of a
             class of smolagents and an id for it, such as ``OpenAIModel:gpt-4.1``.
-        preset: Sets tools and instructions; by default the backend's own preset, or ``generic``.
+        preset: Sets tools and instructions: a preset, its class or its name; by default the backend's own preset, or
+            ``generic``.
         tools: Instead of the preset's: tools, or names of tools.
         system_prompt: Instead of the preset's instructions; smolagents adds it to its own.
         max_steps: Turns of the model in one run, at least 1.
@@ -63,7 +64,7 @@ class SmolagentsAgent(Agent):
         backend: Backend,
         model: Any,
         *,
-        preset: Preset | None = None,
+        preset: Preset | Callable[[], Preset] | str | None = None,
         tools: Sequence[Tool | str] | None = None,
         system_prompt: str | None = None,
         max_steps: int = DEFAULT_MAX_STEPS,
