@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -12,6 +12,8 @@ from omniagents.records import FileInfo, FileKind
 __all__ = ["Listing"]
 
 _KINDS: tuple[FileKind, ...] = ("file", "directory", "link", "other")
+# As os.fsencode and os.fsdecode, which are slow for very many names.
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 
 
@@ -49,7 +51,7 @@ class Listing(Sequence[FileInfo]):
         self._inodes.append(inode)
         if target is not None:
             self._targets[len(self._kinds)] = target
-        self._names += os.fsencode(path)
+        self._names += path.encode(_ENCODING, _ERRORS)
         self._ends.append(len(self._names))
         self._kinds.append(_NUMBERS[kind])
 
@@ -75,7 +77,7 @@ class Listing(Sequence[FileInfo]):
         rows = zip(self._ends, self._kinds, self._modes, numbers, numbers, numbers, self._inodes, strict=True)
         start, names, targets = 0, self._names, self._targets
         for row, (end, kind, mode, size, mtime_ns, ctime_ns, inode) in enumerate(rows):
-            path = os.fsdecode(bytes(names[start:end]))
+            path = names[start:end].decode(_ENCODING, _ERRORS)
             start = end
             yield FileInfo(path, _KINDS[kind], size, mode, mtime_ns, ctime_ns, inode, targets.get(row))
 
@@ -91,7 +93,7 @@ class Listing(Sequence[FileInfo]):
 
     def _at(self, row: int) -> FileInfo:
         start = self._ends[row - 1] if row else 0
-        path = os.fsdecode(bytes(self._names[start : self._ends[row]]))
+        path = self._names[start : self._ends[row]].decode(_ENCODING, _ERRORS)
         size, mtime_ns, ctime_ns = self._numbers[3 * row : 3 * row + 3]
         kind, mode, inode = _KINDS[self._kinds[row]], self._modes[row], self._inodes[row]
         return FileInfo(path, kind, size, mode, mtime_ns, ctime_ns, inode, self._targets.get(row))

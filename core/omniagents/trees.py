@@ -34,6 +34,7 @@ _MAX_NAME = 1 << 20  # neither depth nor length of a path is limited by what wal
 _MAX_LINE = 64 << 20  # a batch of a scan: 1,000 entries
 _MAX_ENTRIES = 10_000_000
 _PIECE = 1 << 18
+_NOT_BELOW = frozenset(("", ".", ".."))
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def _entry_of_scan(fields: Sequence[Any]) -> FileInfo:
 
 def _check_relative(path: str) -> None:
     """Raise ``ValueError`` unless ``path`` names something below a directory, whatever directory that is."""
-    if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+    if "\0" in path or not _NOT_BELOW.isdisjoint(path.split("/")):
         raise ValueError(f"not a path below the workspace: {path!r:.200}")
     if not path.isascii():
         os.fsencode(path)  # UnicodeEncodeError: a surrogate that stands for no byte

@@ -239,6 +239,10 @@ class Repository:
         """The error for a workspace that the format has no words for."""
         return StateError(f"the workspace of project {self.project_id!r} cannot be saved: {error}")
 
+    def has_tree(self, name: TreeName) -> bool:
+        """Whether a tree's own object is in the store."""
+        return self.store.head(self._name(f"trees/{name.digest}")) is not None
+
     def get_tree(self, name: TreeName) -> StoredTree:
         """A stored tree, with all its pages, checked.
 

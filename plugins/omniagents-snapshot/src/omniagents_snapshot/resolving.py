@@ -17,6 +17,7 @@ from omniagents_snapshot.comparing import count_changed
 from omniagents_snapshot.merging import Merge, merge
 from omniagents_snapshot.model import Tree
 from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.statcache import Signatures
 
 if TYPE_CHECKING:
     from omniagents_snapshot.saving import Lost, Quota
@@ -59,8 +60,11 @@ def resolve(
     if only_marks:
         # Nobody saved; packs are about to be deleted, say, or somebody's work was kept aside.
         base.state = now
-    if gone:
+    if gone or not base.repository.has_tree(lost.name):
+        # A prune took them for what a killed writer had left.
         base.gone |= gone
+        if base.aside is not None:
+            base.tree, base.tree_digest, base.signatures = None, None, Signatures()
         return Again.SAVE
     if only_marks:
         return _publish_again(base, lost, session)

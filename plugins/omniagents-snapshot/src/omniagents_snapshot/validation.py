@@ -9,6 +9,8 @@ from omniagents_snapshot.model import Entry, encode_path, path_order
 
 __all__ = ["checked", "path_problem"]
 
+_IMPOSSIBLE = frozenset((b"", b".", b".."))
+
 
 def path_problem(path: str) -> str | None:
     """Why this cannot be the path of an entry; None if it can."""
@@ -22,7 +24,7 @@ def path_problem(path: str) -> str | None:
         return "has a NUL byte"
     if raw.startswith(b"/"):
         return "is absolute"
-    if any(component in (b"", b".", b"..") for component in raw.split(b"/")):
+    if not _IMPOSSIBLE.isdisjoint(raw.split(b"/")):
         return "has an empty, '.' or '..' component"
     return None
 
