@@ -168,6 +168,23 @@ def test_a_workspace_that_cannot_be_measured_is_ended_too(arena, make, trick: st
         assert works(backend)
 
 
+# Who may write in a directory and not list it, or writes below more directories than a path can name, hides what it
+# writes from others of the same user.
+@pytest.mark.parametrize(
+    "place",
+    ["os.mkdir('hidden'); os.chdir('hidden'); os.chmod('.', 0o300)",
+     "for n in range(30):\n    os.mkdir('d' * 250); os.chdir('d' * 250)"],
+    ids=["not listed", "deep"],
+)  # fmt: skip
+def test_what_fills_the_disk_cannot_be_hidden(arena, make, place: str) -> None:
+    with make(limits={"workspace_bytes": 20 * _MIB}) as backend:
+        filler = f"import os, time\n{place}\nfor n in range(600):\n    open(str(n), 'wb').write(bytes({_MIB}))\n"
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.workspace.run([*backend.python, "-c", filler + "    time.sleep(0.02)"], timeout_seconds=60)
+        assert "20" in arena.why_it_was_ended(backend, caught.value)
+        assert works(backend)
+
+
 # One file with a hole is large and takes nothing; one that is filled must not be larger than the workspace.
 def test_no_file_grows_without_end(make) -> None:
     with make(limits={"workspace_bytes": 20 * _MIB}) as backend:

@@ -15,19 +15,38 @@ __all__ = ["Limits", "SizeCheck", "limits_of"]
 _MEASURE_SECONDS: Final = 60.0
 _MOST_TIMES_UNMEASURED: Final = 3
 
-# Space that the files of a tree take, in bytes, and their number; st_blocks counts 512 bytes each (stat(2)).
+# Space that the files of a tree take, in bytes, and their number; st_blocks counts 512 bytes each (stat(2)). By
+# descriptors, since paths that are longer than the system takes could not be followed. Who may write in a directory and
+# not list it hides what is in it; the owner's rights are taken meanwhile. What cannot be looked into is an error.
 _MEASURE: Final = """\
-import os,sys
+import os,stat,sys
 total=number=0
-left=[sys.argv[1]]
-while left:
+entered=[]
+def enter(name,parent):
+ global total,number
  try:
-  with os.scandir(left.pop()) as entries:
-   for entry in entries:
-    total+=entry.stat(follow_symlinks=False).st_blocks*512
-    number+=1
-    if entry.is_dir(follow_symlinks=False):left.append(entry.path)
- except OSError:pass
+  mode=stat.S_IMODE(os.stat(name,dir_fd=parent,follow_symlinks=False).st_mode)
+  if mode&0o500!=0o500:os.chmod(name,mode|0o500,dir_fd=parent)
+  fd=os.open(name,os.O_RDONLY|os.O_DIRECTORY|os.O_NOFOLLOW,dir_fd=parent)
+ except (FileNotFoundError,NotADirectoryError):return
+ names=[]
+ entered.append((fd,mode,names))
+ with os.scandir(fd) as entries:
+  for entry in entries:
+   try:status=entry.stat(follow_symlinks=False)
+   except FileNotFoundError:continue
+   total+=status.st_blocks*512
+   number+=1
+   if stat.S_ISDIR(status.st_mode):names.append(entry.name)
+enter(sys.argv[1],None)
+while entered:
+ fd,mode,names=entered[-1]
+ if names:
+  enter(names.pop(),fd)
+  continue
+ if mode&0o500!=0o500:os.fchmod(fd,mode)
+ os.close(fd)
+ entered.pop()
 print(total,number)
 """
 
@@ -63,7 +82,7 @@ class SizeCheck:
             if self._times_unmeasured < _MOST_TIMES_UNMEASURED:
                 return None
             self._times_unmeasured = 0
-            return "a size that nobody can measure: it leaves no process free, or ends what measures"
+            return "a size that nobody can measure: it leaves no process free, or hinders what measures"
         used, files = measured
         if limits.most_bytes is not None and used > limits.most_bytes:
             return f"{used} bytes and may have {limits.most_bytes}"
