@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from omniagents.errors import StateConflictError
 from omniagents_snapshot.manager import SnapshotStateManager
 from omniagents_snapshot.merging import merge
 from omniagents_snapshot.model import Entry, Tree
+from omniagents_snapshot.retention import Retention
 
 NewManager = Callable[..., SnapshotStateManager]
 
@@ -227,3 +229,44 @@ def test_a_way_that_does_not_exist_is_refused(new_manager: NewManager, tree: Loc
         new_manager(on_conflict="theirs")
     with pytest.raises(ValueError, match="not 'mine'"):
         new_manager().save("alice", as_workspace(tree), on_conflict="mine")  # type: ignore[arg-type]
+
+
+def test_work_kept_aside_and_pruned_since_is_stored_again(
+    two: tuple[SnapshotStateManager, SnapshotStateManager], new_manager: NewManager, tree: LocalTree, other: LocalTree,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    mine, theirs = two
+    write(other.root, "both", "theirs\n")
+    theirs.save("alice", as_workspace(other))
+    write(tree.root, "both", "mine\n")
+    with pytest.raises(StateConflictError):
+        mine.save("alice", as_workspace(tree))
+    assert len(theirs.prune("alice", Retention(last=1, hourly=0, daily=0, weekly=0)).removed) == 2
+    mine.save("alice", as_workspace(tree), on_conflict="overwrite")
+    loaded = LocalTree(tmp_path / "loaded")
+    new_manager().load("alice", as_workspace(loaded))
+    assert state_of(loaded.root) == state_of(tree.root)
+    assert mine.check("alice", read_data=True).problems == ()
+
+
+def test_many_writers_at_once_are_all_merged(new_manager: NewManager, tree: LocalTree, tmp_path: Path) -> None:
+    write(tree.root, "start")
+    new_manager().save("alice", as_workspace(tree))
+
+    def save(number: int) -> None:
+        workspace, manager = LocalTree(tmp_path / f"w{number}"), new_manager(on_conflict="merge")
+        manager.load("alice", as_workspace(workspace))
+        for version in range(3):
+            write(workspace.root, f"of{number}", f"{version}\n")
+            manager.save("alice", as_workspace(workspace), f"{number} {version}")
+
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(save, range(8)))
+    loaded = LocalTree(tmp_path / "loaded")
+    new_manager().load("alice", as_workspace(loaded))
+    assert {path.name: path.read_text() for path in loaded.root.iterdir()} == {
+        "start": "content\n",
+        **{f"of{number}": "2\n" for number in range(8)},
+    }
+    messages = {one.message for one in new_manager().history("alice")}
+    assert messages == {"", *(f"{number} {version}" for number in range(8) for version in range(3))}
