@@ -18,9 +18,10 @@ import pytest
 from tests.core.local_backends import eventually, living
 
 from omniagents._ids import encode_project_id, new_snapshot_id, utc_now
-from omniagents.backends import base
+from omniagents.backends import base, directory
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.errors import (
+    BackendError,
     BackendNotStartedError,
     BackendStartError,
     BackendUnavailableError,
@@ -302,6 +303,22 @@ def test_a_removal_that_fails_can_be_repeated(backend: LocalBackend, home: Path,
     backend.shutdown()
     assert backend.status == "stopped"
     assert gone_files(home) == []
+
+
+def test_a_workspace_that_cannot_be_removed_is_named_and_removed_by_the_next_shutdown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = LocalBackend("p")
+    backend.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "remove_tree", lambda path: (_ for _ in ()).throw(OSError("busy")))
+        with pytest.raises(BackendError) as error:
+            backend.shutdown()
+    assert str(error.value) == (
+        f"LocalBackend(project_id='p'): {backend._directory} could not be removed: busy; call shutdown() again"
+    )
+    backend.shutdown()
+    assert (backend.status, backend._directory.exists()) == ("stopped", False)
 
 
 def test_a_backend_that_was_taken_over_touches_nothing_any_more(state: OneFile, home: Path):

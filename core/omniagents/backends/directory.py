@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from omniagents.backends.base import Backend
-from omniagents.errors import BackendStartError
+from omniagents.errors import BackendError, BackendStartError
 from omniagents.guest.removal import remove_tree
 from omniagents.presets.base import Preset
 from omniagents.state.base import StateManager
@@ -61,5 +61,13 @@ class DirectoryBackend(Backend):
             raise BackendStartError(f"{self}: the workspace directory cannot be used: {error}") from error
 
     def _destroy(self) -> None:
-        if self._is_ours and self._directory.exists():
-            remove_tree(str(self._directory))
+        if self._is_ours:
+            self._remove(self._directory)
+
+    def _remove(self, directory: Path) -> None:
+        """Remove a directory of ours with all it holds, if it is there."""
+        try:
+            if directory.exists():
+                remove_tree(str(directory))
+        except OSError as error:
+            raise BackendError(f"{self}: {directory} could not be removed: {error}; call shutdown() again") from error

@@ -96,6 +96,14 @@ def test_a_shut_down_session_leaves_nothing_on_disk_or_in_the_groups(make) -> No
     assert [*Path("/sys/fs/cgroup").rglob(f"omniagents-{os.getpid()}-*")] == []
 
 
+# A program that runs as its owner, in a directory open to everybody, gives another user of the host this user's rights.
+def test_nobody_else_on_the_host_reaches_what_it_leaves(make) -> None:
+    with make() as backend:
+        backend.workspace.run("cp /bin/sh .; chmod 4755 sh; chmod 755 . ~")
+        assert (backend._directory / "sh").stat().st_mode & 0o7777 == 0o4755
+        assert backend._base().stat().st_mode & 0o777 == 0o700
+
+
 # What still ran could write into the workspace while it is saved or removed, or beside the next guest.
 def test_a_closed_sandbox_has_no_process_left(make, monkeypatch) -> None:
     monkeypatch.setattr("omniagents_bubblewrap.backend.make_cgroup", lambda wanted: None)  # its removal waits, too

@@ -17,7 +17,6 @@ from omniagents.backends.base import Problem
 from omniagents.backends.directory import DirectoryBackend
 from omniagents.connection import ByteStream
 from omniagents.errors import BackendStartError
-from omniagents.guest.removal import remove_tree
 from omniagents.presets.base import Preset
 from omniagents.state.base import StateManager
 from omniagents_bubblewrap import doctor, host_user, view
@@ -110,8 +109,10 @@ class BubblewrapBackend(DirectoryBackend):
         if program is None:
             raise BackendStartError(f"{self}: bwrap is not on PATH; {doctor.install_command()}")
         self._program = program
-        super()._provision()
         try:
+            # Code inside may open its directories to everybody, and leave programs there that run as their owner.
+            self._base().mkdir(parents=True, exist_ok=True, mode=0o700)
+            super()._provision()
             self.host_user = host_user.settle(self.project_id, self._directory, self._home, is_ours=self._is_ours)
         except OSError as error:
             raise BackendStartError(f"{self}: its directories cannot be prepared: {error}") from error
@@ -140,11 +141,8 @@ class BubblewrapBackend(DirectoryBackend):
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-        for path in (self._home, *([self._directory] if self._is_ours else [])):
-            if path.exists():
-                remove_tree(str(path))
-        if self._base().exists():
-            self._base().rmdir()
+        super()._destroy()
+        self._remove(self._base())
 
     def _disconnect(self, reason: str) -> None:
         if self._watch is not None:
