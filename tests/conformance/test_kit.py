@@ -90,6 +90,8 @@ _MUST_FAIL: dict[str, dict[str, list[str]]] = {
         "TestGuessesArguments": ["test_arguments_that_are_not_json_in_a_stream"],
         "TestDoesNotListen": ["test_a_system_prompt_replaces_the_preset_s_instructions"],
         "TestCleansUp": ["test_a_second_run_continues_in_the_same_workspace"],
+        "TestCannotBeStopped": ["test_cancelling_a_run_stops_its_tool_call"],
+        "TestBlocksTheLoop": ["test_many_agents_at_once_do_not_block_each_other"],
     },
 }
 #: What even the broken ones can do: they fail for their defect, not because nothing works.

@@ -13,6 +13,7 @@ from omniagents.agents.base import Agent
 from omniagents.agents.records import AgentResult
 from omniagents.agents.rendering import model_content
 from omniagents.agents.run import Run
+from omniagents.agents.threads import in_thread
 from omniagents.backends.base import Backend
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.testing import AgentContract, AgentFactory, BackendFactory
@@ -156,3 +157,19 @@ class TestCleansUp(Played):
             for entry in self.backend.workspace.list():
                 self.backend.workspace.remove(entry.path)
             return await super()._awork(task, run)
+
+
+# Long before the test's own patience ends.
+@pytest.mark.timeout(8)
+class TestCannotBeStopped(Played):
+    class agent(PlayedAgent):  # noqa: N801
+        async def _awork(self, task: str, run: Run) -> AgentResult:
+            work = super()._awork(task, run)
+            return await asyncio.wrap_future(in_thread(lambda: asyncio.run(work)))
+
+
+class TestBlocksTheLoop(Played):
+    class agent(PlayedAgent):  # noqa: N801
+        async def call(self, run: Run, call: Call) -> ToolResult:
+            # Bounded, or nobody would get as far as failing.
+            return run.call(call.name, {**dict(call.arguments), "timeout": 1})  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import threading
 from contextlib import aclosing
 
 from omniagents.agents.events import AgentEvent, RunFinished, TextDelta, ToolCallFinished, ToolCallStarted
+from omniagents.agents.records import AgentResult
 from omniagents.testing.agent.base import AgentTests, MakeAgent, said, shell, write
 from omniagents.testing.scripts import Turn
 from omniagents.workspace import Workspace
@@ -92,8 +93,10 @@ class RunningTests(AgentTests):
         lock, asked = threading.Lock(), list[int]()
         agents = [make_agent(steps(number)) for number in range(_AGENTS)]
 
-        async def scenario() -> list[str]:
-            return [str(result) for result in await asyncio.gather(*(agent.arun("Go.") for agent in agents))]
+        async def scenario() -> list[AgentResult]:
+            return await asyncio.gather(*(agent.arun("Go.") for agent in agents))
 
-        assert asyncio.run(scenario()) == [f"Done {number}." for number in range(_AGENTS)]
+        results = asyncio.run(scenario())
+        assert [str(result) for result in results] == [f"Done {number}." for number in range(_AGENTS)]
+        assert [call.result.error_type for result in results for call in result.tool_calls] == [None] * _AGENTS
         assert sorted(asked) == list(range(_AGENTS))

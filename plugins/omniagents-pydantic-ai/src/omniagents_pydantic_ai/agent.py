@@ -95,9 +95,7 @@ class PydanticAIAgent(Agent):
         try:
             done = await self.agent.run(
                 task,
-                capabilities=[UnknownTools(run)]
-                if streams or not run.streamed
-                else [UnknownTools(run), _WholeTurns(run)],
+                capabilities=[UnknownTools(run), *whole_turns],
                 usage=run.usage,
                 usage_limits=UsageLimits(request_limit=self.max_steps),
                 event_stream_handler=_emitting(run) if streams else None,
