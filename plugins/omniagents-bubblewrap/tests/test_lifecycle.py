@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from omniagents import create_state_manager
 from omniagents.errors import BackendStartError, BackendUnavailableError
 from omniagents.guest.kernel import descendants, is_alive
 from omniagents_bubblewrap import spawner
@@ -94,6 +96,23 @@ def test_a_shut_down_session_leaves_nothing_on_disk_or_in_the_groups(make) -> No
     backend.shutdown()
     assert not base.exists()
     assert [*Path("/sys/fs/cgroup").rglob(f"omniagents-{os.getpid()}-*")] == []
+
+
+# The sandbox sees an empty directory then: what is saved would be nothing, as the latest snapshot.
+def test_a_workspace_removed_behind_our_back_is_not_saved_as_empty(make) -> None:
+    store = create_state_manager("directory")
+    with make(state_manager=store) as backend:
+        backend.workspace.write_bytes("a.txt", b"kept")
+        backend.checkpoint()
+        shutil.rmtree(backend._directory)
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.checkpoint()
+    assert str(caught.value) == (
+        f"{backend}: {backend._directory} was removed or replaced; start() again for a new workspace"
+    )
+    assert [snapshot.files for snapshot in store.history(backend.project_id)] == [1]
+    with make(state_manager=store) as backend:
+        assert backend.workspace.read_bytes("a.txt") == b"kept"
 
 
 # A program that runs as its owner, in a directory open to everybody, gives another user of the host this user's rights.

@@ -16,9 +16,9 @@ from omniagents._ids import encode_project_id
 from omniagents.backends.base import Problem
 from omniagents.backends.directory import DirectoryBackend
 from omniagents.connection import ByteStream
-from omniagents.errors import BackendStartError
+from omniagents.errors import BackendStartError, BackendUnavailableError
 from omniagents.presets.base import Preset
-from omniagents.state.base import StateManager
+from omniagents.state.base import Snapshot, StateManager
 from omniagents_bubblewrap import doctor, host_user, view
 from omniagents_bubblewrap.cgroups import Cgroup, make_cgroup
 from omniagents_bubblewrap.command import Sandbox
@@ -91,6 +91,8 @@ class BubblewrapBackend(DirectoryBackend):
         self.python = (python or found,)
         self._needed = [] if python else needed
         self._home = self._base() / "home"
+        # Device and inode of the workspace that the sandbox has.
+        self._identity = (0, 0)
         self._streams: weakref.WeakSet[SandboxStream] = weakref.WeakSet()
         self._watch: DiskWatch | None = None
 
@@ -114,10 +116,33 @@ class BubblewrapBackend(DirectoryBackend):
             self._base().mkdir(parents=True, exist_ok=True, mode=0o700)
             super()._provision()
             self.host_user = host_user.settle(self.project_id, self._directory, self._home, is_ours=self._is_ours)
+            self._identity = _identity_of(self._directory)
         except OSError as error:
             raise BackendStartError(f"{self}: its directories cannot be prepared: {error}") from error
 
+    def checkpoint(self, message: str = "") -> Snapshot | None:
+        """As ``Backend.checkpoint``.
+
+        Raises:
+            BackendUnavailableError: The workspace was removed from this machine's disk: the sandbox sees an empty one,
+                which must not become the latest snapshot.
+        """
+        if self._workspace is not None:
+            self._check_workspace()
+        return super().checkpoint(message)
+
+    def _check_workspace(self) -> None:
+        try:
+            found = _identity_of(self._directory)
+        except OSError:
+            found = None
+        if found != self._identity:
+            raise BackendUnavailableError(
+                f"{self}: {self._directory} was removed or replaced; start() again for a new workspace"
+            )
+
     def _open(self, argv: Sequence[str]) -> ByteStream:
+        self._check_workspace()
         cgroup = self._make_cgroup()
         self.limits_applied = describe(self.limits, cgroup)
         try:
@@ -196,3 +221,8 @@ class BubblewrapBackend(DirectoryBackend):
         _log.warning("%s: %s; everything that ran in it was ended", self, reason)
         for stream in list(self._streams):
             stream.end(reason)
+
+
+def _identity_of(directory: Path) -> tuple[int, int]:
+    found = directory.stat()
+    return found.st_dev, found.st_ino
