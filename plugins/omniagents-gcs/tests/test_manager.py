@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.services.gcs.fault_server import FaultServer
@@ -15,6 +16,7 @@ from omniagents.backends.local_backend import LocalBackend
 from omniagents.errors import SaveFailedError, StateAccessError, StateConfigurationError, StateUnavailableError
 from omniagents_gcs.plugin import omniagents_register_state_managers
 from omniagents_gcs.state_manager import GCSStateManager
+from omniagents_gcs.watching import WatchedAdapter
 
 
 def test_the_plugin_registers_it_by_name() -> None:
@@ -143,3 +145,25 @@ def test_a_save_whose_swap_got_no_answer_is_found_by_the_next_one(tmp_path: Path
         backend.workspace.write_bytes("a.txt", b"three")
         backend.checkpoint("third")
         assert [snapshot.message for snapshot in manager.history("alice")] == ["third", "unheard", "first"]
+
+
+def test_a_save_makes_four_requests_and_google_s_client_none_of_its_own(
+    tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    send = WatchedAdapter.send
+
+    def noting(adapter: WatchedAdapter, request: Any, *arguments: Any, **named: Any) -> Any:
+        sent.append(request.method)
+        return send(adapter, request, *arguments, **named)
+
+    monkeypatch.setattr(WatchedAdapter, "send", noting)
+    manager = GCSStateManager("sessions")
+    backend = LocalBackend("alice", manager, workspace_dir=tmp_path / "work", checkpoint_interval_seconds=None)
+    with backend:
+        backend.workspace.write_bytes("a.txt", b"one")
+        backend.checkpoint("first")
+        backend.workspace.write_bytes("a.txt", b"two")
+        sent.clear()
+        backend.checkpoint("second")
+        assert sent == ["POST"] * 4

@@ -220,6 +220,8 @@ def make_client(project: str | None) -> storage.Client:
         session = client._http
     except (GoogleAuthError, OSError) as error:
         raise StateAccessError(f"no credentials for Google Cloud Storage: {error}; {NO_CREDENTIALS}") from error
+    # Newer clients ask for the bucket's own description beside each request, in a thread, to label traces with it.
+    vars(client).update(_bucket_metadata_cache=None)
     if not getattr(session, "is_mtls", False):  # that one's adapter holds the certificate
         for scheme in ("https://", "http://"):
             session.mount(scheme, WatchedAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS))
