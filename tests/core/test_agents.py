@@ -117,7 +117,12 @@ def test_an_unknown_tool_is_answered_with_the_list(local: Backend) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [('{"pattern": ', "Expecting value: line 1 column 13 (char 12)"), ("[1]", "no object"), ('"x"', "no object")],
+    [
+        ('{"pattern": ', "Expecting value: line 1 column 13 (char 12)"),
+        ("[]", "no object"),
+        ("[1]", "no object"),
+        ('"x"', "no object"),
+    ],
 )
 def test_arguments_that_are_no_object_are_answered(local: Backend, arguments: str, problem: str) -> None:
     result = Run([GlobTool(backend=local)], 1).call("glob", arguments)

@@ -15,7 +15,7 @@ from omniagents.agents.pydantic_ai_agent import PydanticAIAgent
 from omniagents.backends.base import Backend
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.testing import AgentContract, AgentFactory, BackendFactory
-from omniagents.testing.scripts import Script
+from omniagents.testing.scripts import Script, Turn
 
 
 class TestPydanticAIWithOpenAI(AgentContract):
@@ -62,3 +62,14 @@ class TestPydanticAIWithAnthropic(OnOneBackend):
             return PydanticAIAgent(backend=backend, model=AnthropicModel("scripted", provider=provider), **options)
 
         return make
+
+
+@pytest.mark.parametrize(("name", "api"), [("openai:gpt-4.1", "responses"), ("openai-chat:gpt-4.1", "openai")])
+def test_a_name_asks_by_the_api_that_pydantic_ai_means_by_it(
+    local_backend: Backend, serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str, api: str
+) -> None:
+    server = serve([Turn("Here.")])
+    monkeypatch.setenv("OPENAI_API_KEY", "from the host")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+    assert str(PydanticAIAgent(backend=local_backend, model=name).run("?")) == "Here."
+    assert [request.api for request in server.requests] == [api]

@@ -40,12 +40,16 @@ _CALLS = {
 _LOG = re.compile(r"[0-9a-zA-Z_-]+\.log")
 
 
-def read_by_the_model(make: MakeAgent, call: Call, project_id: str) -> str:
+def read_by_the_model(make: MakeAgent, call: Call, project_id: str, *, streamed: bool = False) -> str:
     """The one tool result in the second request."""
     with ModelServer([Turn(calls=[call]), Turn("Done.")]) as server, LocalBackend(project_id=project_id) as backend:
         backend.workspace.write_bytes("a.py", b"def add(a, b):\n    return a - b\n")
         backend.workspace.write_bytes("a.png", PNG)
-        make(backend, server).run("Go.")
+        agent = make(backend, server)
+        if streamed:
+            list(agent.stream("Go."))
+        else:
+            agent.run("Go.")
     (result,) = server.requests[1].results
     return _LOG.sub("LOG", result.text)
 
@@ -73,3 +77,21 @@ def test_what_is_offered_is_the_same_under_every_framework() -> None:
         }
     assert offered["pydantic-ai"] == offered["langchain"]
     assert offered["smolagents"] == offered["langchain"]
+
+
+# Of an answer in one piece LangChain cannot make a message then, and asks the model again.
+@pytest.mark.parametrize("arguments", ['["*"]', "3", '{"pattern": ', "nonsense"])
+def test_arguments_that_are_no_object_are_answered_in_the_same_words_in_a_stream(arguments: str) -> None:
+    call = Call("glob", arguments)
+    texts = {name: read_by_the_model(make, call, name, streamed=True) for name, make in FRAMEWORKS.items()}
+    assert texts["pydantic-ai"] == texts["langchain"]
+    assert texts["smolagents"] == texts["langchain"]
+    assert texts["langchain"].startswith("glob: the arguments are not a JSON object (")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("arguments", ["", "null", "{}"])
+def test_no_arguments_are_none_however_they_are_sent(arguments: str, streamed: bool) -> None:
+    call = Call("list_directory", arguments)
+    for name, make in FRAMEWORKS.items():
+        assert "a.py" in read_by_the_model(make, call, name, streamed=streamed)

@@ -202,10 +202,12 @@ def is_object(arguments: str) -> bool:
 def _parsed(text: str) -> Mapping[str, Any] | str:
     """The object, or what is wrong."""
     try:
-        # Nothing at all is what some models send to tools that need no argument.
-        parsed = json.loads(text) if text.strip() else {}
+        # Nothing at all, or null, is what some models send to tools that need no argument.
+        parsed = json.loads(text if text.strip() else "null")
     except (RecursionError, ValueError) as error:
         return str(error)
+    if parsed is None:
+        return {}
     return parsed if isinstance(parsed, dict) else "no object"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from tests.frameworks.samples import PNG, pdf
@@ -32,6 +34,39 @@ def files(local_backend: Backend) -> Backend:
 
 def chat(server: ModelServer, **options: Any) -> ChatOpenAI:
     return ChatOpenAI(model="scripted", base_url=server.openai_url, api_key="unused", **options)
+
+
+class Canned(GenericFakeChatModel):
+    """Says what it was given, and takes tools."""
+
+    def bind_tools(self, tools: Any, **options: Any) -> Any:
+        return self
+
+
+@pytest.mark.parametrize("reason", [{"finish_reason": "SAFETY"}, {"stop_reason": "refusal"}])
+def test_a_refusal_in_another_provider_s_words(local_backend: Backend, reason: dict[str, str]) -> None:
+    model = Canned(messages=iter([AIMessage("No.", response_metadata=reason)]))
+    result = LangChainAgent(backend=local_backend, model=model).run("?")
+    assert (str(result), result.refused) == ("No.", True)
+
+
+def test_a_validation_error_that_is_not_about_calls_ends_the_run(local_backend: Backend) -> None:
+    def fail() -> Iterator[AIMessage]:
+        yield AIMessage(content=None)  # type: ignore[arg-type]
+
+    with pytest.raises(ModelError) as raised:
+        LangChainAgent(backend=local_backend, model=Canned(messages=fail())).run("?")
+    assert type(raised.value.__cause__).__name__ == "ValidationError"
+
+
+def test_the_newest_models_are_asked_by_responses(
+    local_backend: Backend, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve([Turn("Here.")])
+    monkeypatch.setenv("OPENAI_API_KEY", "from the host")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+    assert str(LangChainAgent(backend=local_backend, model="openai:gpt-5-codex").run("?")) == "Here."
+    assert [request.api for request in server.requests] == ["responses"]
 
 
 def test_a_model_may_be_a_name(local_backend: Backend, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,8 @@ class RunMiddleware(AgentMiddleware):
         if given is None:
             return None
         result = self._run.call(call["name"], given)
-        return ToolMessage(result.content, artifact=result, tool_call_id=call["id"], name=call["name"], status="error")
+        status = "error" if result.is_error else "success"
+        return ToolMessage(result.content, artifact=result, tool_call_id=call["id"], name=call["name"], status=status)
 
 
 def _is_about_calls(error: Exception) -> bool:

@@ -106,7 +106,7 @@ class _AsSent:
             parsed = json.loads(text)
         except (RecursionError, ValueError):
             return _NoObject(text)
-        return parsed if isinstance(parsed, dict) else _NoObject(text)
+        return parsed if isinstance(parsed, dict) else {} if parsed is None else _NoObject(text)
 
     def validate_python(self, input: Any, **_: Any) -> dict[str, Any]:
         """An object as it is."""

@@ -164,7 +164,7 @@ class _ToolCallingAgent(_StepLimit, smolagents.ToolCallingAgent):  # type: ignor
 
     def _called(self, call: ToolCall) -> ToolOutput:
         is_final = call.name == "final_answer"
-        tool, arguments = self.tools.get(call.name), call.arguments or {}
+        tool, arguments = self.tools.get(call.name), {} if call.arguments is None else call.arguments
         if isinstance(tool, BackendTool):
             output = tool.answer(arguments if isinstance(arguments, dict) else _json(arguments))
         elif is_final:
