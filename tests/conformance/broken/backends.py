@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from omniagents.backends.local_backend import LocalBackend, _ChildStream
+from omniagents.backends.child_stream import ChildStream
+from omniagents.backends.local_backend import LocalBackend
 from omniagents.connection import ByteStream
 from omniagents.errors import BackendError, SaveFailedError
 from omniagents.records import CommandResult, FileInfo
@@ -95,7 +96,7 @@ class TestHidesTruncation(Broken):
 class TestSharesItsEnvironment(Broken):
     class backend_class(LocalBackend):  # noqa: N801
         def _open(self, argv: Sequence[str]) -> ByteStream:
-            return _ChildStream(argv, os.environ)
+            return ChildStream(argv, os.environ)
 
 
 class TestForgetsFiles(Broken):
