@@ -157,3 +157,11 @@ def test_a_user_that_is_root_has_no_capability_either(new_backend: NewBackend) -
     backend.start()
     assert printed(backend, "id -u; grep CapEff /proc/self/status") == "0\nCapEff:\t" + "0" * 16 + "\n"
     backend.workspace.write_bytes("a.txt", b"x")
+
+
+def test_network_and_runtime_are_arguments_of_the_backend_too() -> None:
+    profile = HardeningProfile(memory_bytes=1 << 30, network="bridge")
+    backend = DockerBackend("a project", hardening=profile, network="none", oci_runtime="runsc")
+    assert (backend.hardening.network, backend.hardening.oci_runtime) == ("none", "runsc")
+    assert backend.hardening.memory_bytes == 1 << 30
+    assert DockerBackend("a project", hardening=profile).hardening == profile

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 from omniagents.backends.base import Problem
 from omniagents.connection import ByteStream
@@ -51,6 +52,8 @@ class DockerBackend(PausableBackend):
     Args:
         image: Name of the image; by default the preset's, or else ``astral/uv:python3.12-bookworm``. Pulled if absent.
         hardening: What code in the container may do; hardened by default.
+        network: Instead of the profile's: ``"bridge"``, the internet and nothing nearer, or ``"none"``.
+        oci_runtime: Instead of the profile's, such as ``"runsc"``.
         docker_host: The engine's address; by default as the docker command finds it (DOCKER_HOST and its TLS
             variables, DOCKER_CONTEXT, the current context).
         python: The interpreter in the image.
@@ -70,6 +73,8 @@ class DockerBackend(PausableBackend):
         *,
         image: str | None = None,
         hardening: HardeningProfile | None = None,
+        network: Literal["bridge", "none"] | None = None,
+        oci_runtime: str | None = None,
         docker_host: str | None = None,
         python: str = "python3",
         pull_progress: PullProgress | None = None,
@@ -90,7 +95,10 @@ class DockerBackend(PausableBackend):
             takeover=takeover,
         )
         self.image = image
-        self.hardening = hardening if hardening is not None else HardeningProfile()
+        profile = hardening if hardening is not None else HardeningProfile()
+        self.hardening = replace(
+            profile, network=network or profile.network, oci_runtime=oci_runtime or profile.oci_runtime
+        )
         self.python = (python,)
         self.idle_timeout_seconds = idle_timeout_seconds
         self.max_age_seconds = max_age_seconds
