@@ -15,7 +15,7 @@ from omniagents_snapshot.repository import Repository
 
 __all__ = ["ChunkSource"]
 
-_AHEAD = 8
+_AHEAD = 6
 _STORED_LIMIT = 32 << 20
 _DECODED_LIMIT = 16 << 20
 _UNSEALED_AHEAD = 4 << 20

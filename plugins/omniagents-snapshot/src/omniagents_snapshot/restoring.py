@@ -24,8 +24,8 @@ __all__ = ["Plan", "apply_plan", "everything", "has_files_of", "is_within", "mak
 
 # A scan lists at most so many left-out paths; with more there may be one below any directory.
 _LEFT_OUT_LISTED = 10_000
-# Eight ranges may be on their way, and two segments being decompressed meanwhile.
-_WORKERS = 10
+# Six ranges may be on their way, and two segments being decompressed meanwhile.
+_WORKERS = 8
 
 
 @dataclass
