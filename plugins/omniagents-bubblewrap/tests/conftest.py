@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,3 +51,13 @@ def sandbox(works: None, request: pytest.FixtureRequest) -> Iterator[BubblewrapB
     """A running backend that all tests of a module share."""
     with BubblewrapBackend(project_id=f"shared by {request.node.name}") as backend:
         yield backend
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that is not in /tmp, of which nothing is ever shown; the checkout may be."""
+    parents = (Path(__file__).parent, Path.home())
+    parent = next(each for each in parents if not each.resolve().is_relative_to("/tmp"))
+    with tempfile.TemporaryDirectory(prefix=".place-", dir=parent) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)

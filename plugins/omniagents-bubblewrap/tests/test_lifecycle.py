@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -232,18 +231,16 @@ def test_processors_cannot_be_limited_without_a_cgroup_and_that_is_an_error(make
 
 
 @pytest.fixture
-def toolchain() -> Iterator[Path]:
-    """A program in a directory of its own; not in /tmp, of which nothing is ever shown."""
-    with tempfile.TemporaryDirectory(prefix=".toolchain-", dir=Path(__file__).parent) as directory:
-        tool = Path(directory) / "bin" / "mytool"
-        tool.parent.mkdir()
-        tool.write_text("#!/bin/sh\necho mine\n")
-        tool.chmod(0o755)
-        yield Path(directory)
+def toolchain(place: Path) -> Path:
+    """A program in a directory of its own."""
+    tool = place / "bin" / "mytool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho mine\n")
+    tool.chmod(0o755)
+    return place
 
 
 def test_a_toolchain_that_the_user_names_is_visible_and_first_in_path(make, toolchain: Path) -> None:
-    toolchain.chmod(0o755)
     with make(visible=[toolchain]) as backend:
         assert backend.workspace.run("mytool").stdout == b"mine\n"
         assert backend.workspace.run(f"touch {toolchain}/x").exit_code == 1

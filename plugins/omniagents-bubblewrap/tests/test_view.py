@@ -48,25 +48,19 @@ def test_what_an_environment_can_write_is_not_shown() -> None:
     assert str(caught.value) == "visible='/usr/local/project/tools' is in /usr/local/project, where environments write"
 
 
-def test_a_link_to_a_secret_is_refused_like_the_secret() -> None:
-    link = Path(__file__).parent / f".link-{os.getpid()}"
+def test_a_link_to_a_secret_is_refused_like_the_secret(place: Path) -> None:
+    link = place / "link"
     link.symlink_to("/etc")
-    try:
-        with pytest.raises(ValueError, match="of which nothing is shown"):
-            view.check_visible([link], [])
-    finally:
-        link.unlink()
+    with pytest.raises(ValueError, match="of which nothing is shown"):
+        view.check_visible([link], [])
 
 
-def test_a_socket_is_refused() -> None:
-    path = Path(__file__).parent / f".s{os.getpid()}"
+def test_a_socket_is_refused(place: Path) -> None:
+    path = place / "s"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(path))
-        try:
-            with pytest.raises(ValueError, match="is neither a directory nor a file"):
-                view.check_visible([path], [])
-        finally:
-            path.unlink()
+        with pytest.raises(ValueError, match="is neither a directory nor a file"):
+            view.check_visible([path], [])
 
 
 def test_what_is_not_there_is_an_error() -> None:
