@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,11 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.fixture
-def default_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the engine would be that nobody has named."""
-    monkeypatch.setattr("omniagents_docker.engine.DEFAULT_UNIX_SOCKET", f"http+unix://{tmp_path}/docker.sock")
-    return tmp_path / "docker.sock"
+def default_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the engine would be that nobody has named; the name of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        monkeypatch.setattr("omniagents_docker.engine.DEFAULT_UNIX_SOCKET", f"http+unix://{directory}/docker.sock")
+        yield Path(directory) / "docker.sock"
 
 
 def only_problem() -> Problem:
