@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-pytest.importorskip("click")
 pytestmark = pytest.mark.extra
 
 

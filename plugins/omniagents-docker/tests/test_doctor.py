@@ -92,9 +92,9 @@ print(*DockerBackend.problems()[0], sep="\\n")
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.platform
-def test_no_permission_is_told_with_the_group_that_gives_it(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    path = tmp_path / "docker.sock"
+def test_no_permission_is_told_with_the_group_that_gives_it(default_socket: Path) -> None:
+    path = default_socket
+    path.parent.chmod(0o755)
     with socket.socket(socket.AF_UNIX) as engine:
         engine.bind(str(path))
         path.chmod(0o600)
