@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -196,14 +197,12 @@ def test_what_fills_the_disk_cannot_be_hidden(arena, make, place: str) -> None:
         assert works(backend)
 
 
-# One file with a hole is large and takes nothing; one that is filled must not be larger than the workspace.
+# A file grows by gigabytes between two looks at the disk; each file's own limit is the kernel's.
 def test_no_file_grows_without_end(make) -> None:
     with make(limits={"workspace_bytes": 20 * _MIB}) as backend:
-        try:
-            result = backend.workspace.run("head -c 2000M /dev/zero > big; stat -c %b big", timeout_seconds=60)
-            assert int(result.stdout) * 512 < 1000 * _MIB
-        except BackendUnavailableError:
-            assert backend.workspace.stat("big").size < 1000 * _MIB
+        with contextlib.suppress(BackendUnavailableError):  # at the limit, the next look may end everything
+            backend.workspace.run("head -c 2000M /dev/zero > big", timeout_seconds=60)
+        assert backend.workspace.stat("big").size <= 20 * _MIB
 
 
 # Using up the disk's inodes with empty files.

@@ -29,7 +29,7 @@ class Limits:
         tmp_bytes: Of /tmp.
         shared_memory_bytes: Of /dev/shm.
         workspace_bytes: Of workspace and home on disk. Checked about once a second: over it, and growing, everything
-            that runs is ended.
+            that runs is ended. No single file can be longer (RLIMIT_FSIZE).
         workspace_files: Likewise the number of their files and directories.
         host_free_bytes: Likewise, everything that runs is ended when the disk has less left than this.
     """
@@ -67,6 +67,7 @@ def apply_rlimits(pid: int, limits: Limits, cgroup: Cgroup | None, owner: tuple[
     wanted = {
         "CORE": 0,
         "NOFILE": limits.open_files,
+        "FSIZE": limits.workspace_bytes,
         "NPROC": None if "pids" in held else limits.processes,
         "DATA": None if "memory" in held else limits.memory_bytes,
     }
@@ -90,6 +91,7 @@ def describe(limits: Limits, cgroup: Cgroup | None) -> Mapping[str, str]:
         "open_files": "rlimit, of each process",
         "tmp_bytes": "tmpfs",
         "shared_memory_bytes": "tmpfs",
+        "workspace_bytes": "checked, and rlimit of each file",
     }
     return {
         field.name: means.get(field.name, "checked") if getattr(limits, field.name) is not None else "none"
