@@ -22,6 +22,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 import platformdirs
 
 from omniagents._ids import check_project_id
+from omniagents.backends.checkpoints import Checkpoints
 from omniagents.backends.lease import Lease
 from omniagents.connection import ByteStream
 from omniagents.errors import (
@@ -112,7 +113,7 @@ class Backend(ABC):
         self._saving = threading.Lock()
         self._link: GuestLink | None = None
         self._workspace: Workspace | None = None
-        self._checkpoints: _Checkpoints | None = None
+        self._checkpoints: Checkpoints | None = None
         leases = platformdirs.user_data_path("omniagents") / "leases" / type(self).__name__
         self._lease = Lease(leases, self.project_id)
 
@@ -182,7 +183,7 @@ class Backend(ABC):
             _running.add(self)
             interval = self.checkpoint_interval_seconds
             if interval and self.state_manager.keeps_snapshots:
-                self._checkpoints = _Checkpoints(self, interval)
+                self._checkpoints = Checkpoints(self, interval)
             notify("omniagents_backend_started", backend=self)
 
     def shutdown(self, *, save: bool = True) -> None:
@@ -351,35 +352,6 @@ class Backend(ABC):
         checkpoints, self._checkpoints = self._checkpoints, None
         if checkpoints is not None:
             checkpoints.stop()
-
-
-class _Checkpoints(threading.Thread):
-    """Saves a running backend every so often. A failure is logged and kept for whoever asks; the next tries again."""
-
-    def __init__(self, backend: Backend, interval_seconds: float) -> None:
-        super().__init__(daemon=True, name="omniagents-checkpoints")
-        self._backend = weakref.ref(backend)
-        self._interval = interval_seconds
-        self._stopping = threading.Event()
-        self.start()
-
-    def stop(self) -> None:
-        """Returns once no checkpoint is being made any more."""
-        self._stopping.set()
-        if threading.current_thread() is not self:
-            self.join()
-
-    def run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            backend = self._backend()
-            if backend is None or backend.status != "running":
-                return
-            try:
-                backend.checkpoint("automatic checkpoint")
-            except Exception as error:
-                backend.last_checkpoint_error = error
-                _log.warning("%s: automatic checkpoint failed: %s", backend, error)
-            del backend
 
 
 @contextlib.contextmanager
