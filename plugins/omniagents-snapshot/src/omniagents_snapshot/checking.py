@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
 from omniagents_snapshot.model import Pack, Place, Segment, TreeName
+from omniagents_snapshot.objects import CorruptObjectError
 from omniagents_snapshot.pack_format import SealedSegment, decode_pack, pack_places
-from omniagents_snapshot.repository import CorruptObjectError, Repository
+from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES
 from omniagents_snapshot.tree_format import PageRef
 

@@ -19,9 +19,10 @@ from omniagents_snapshot.exporting import Compression, write_tar
 from omniagents_snapshot.forking import fork
 from omniagents_snapshot.measuring import ProjectStats, project_stats
 from omniagents_snapshot.model import Tree
+from omniagents_snapshot.objects import project_ids
 from omniagents_snapshot.pruning import PruneReport, prune
 from omniagents_snapshot.repairing import Repairer, RepairReport
-from omniagents_snapshot.repository import Repository, project_ids
+from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.restoring import everything, is_within
 from omniagents_snapshot.retention import Retention
 from omniagents_snapshot.store import Store
