@@ -15,7 +15,7 @@ Reply = Tuple[Dict[str, Any], bytes]
 
 
 class Call:
-    """One request being answered. The server's subclass sends; unit tests use this one as it is."""
+    """One request being answered. ``channel.LiveCall`` sends; unit tests use this one as it is."""
 
     def __init__(self, payload: bytes = b"") -> None:
         self.cancelled = threading.Event()

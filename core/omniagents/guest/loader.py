@@ -69,8 +69,8 @@ _MARSHAL_VERSION = 4
 
 #: What the guest imports until it has answered the first request of ``Backend.start``.
 FIRST_MODULES = (
-    "context", "failure", "files", "job", "keeper", "kernel", "launch", "naming", "operations", "process", "protocol",
-    "removal", "root", "server", "spool", "storing",
+    "channel", "context", "failure", "files", "job", "keeper", "kernel", "launch", "naming", "operations", "process",
+    "protocol", "removal", "root", "server", "spool", "storing", "workers",
 )  # fmt: skip
 
 

@@ -7,202 +7,35 @@ is ``hello``, or a refusal with id 0. When the stream ends, everything that was 
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
-import queue
 import selectors
 import signal
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from . import kernel, operations, protocol
-from .context import Call, CallCancelled, Context, PathLocks
+from .channel import Channel, LiveCall
+from .context import CallCancelled, Context, PathLocks
 from .failure import GuestFailure, failure_of_os_error
 from .launch import which
 from .process import Processes
 from .root import Root
-
-if TYPE_CHECKING:
-    from .carrier import Carrier
+from .workers import Workers
 
 __all__ = ["PROTOCOL_VERSION", "main"]
 
 PROTOCOL_VERSION = 1
-_FIRST_WORKERS = 2
-_MOST_WORKERS = 16
-
-
-class _Channel:
-    """The stream to the host: whole frames from any thread to it, from it to one."""
-
-    def __init__(self, source: int, sink: int, text: bool) -> None:
-        self.source = source
-        self._sink = sink
-        self._reader = protocol.FrameReader(protocol.MAX_REQUEST_HEADER, protocol.MAX_PAYLOAD)
-        self._carrier: Carrier | None = None
-        if text:
-            from .carrier import Carrier
-
-            self._carrier = Carrier(_read_and_remove)
-        self._lock = threading.Lock()
-
-    def receive(self) -> List[protocol.Frame] | None:
-        """The frames that have arrived; None at the end of the stream."""
-        data = os.read(self.source, 1 << 20)
-        if not data:
-            return None
-        if self._carrier is not None:
-            data = self._carrier.received(data)
-            if self._carrier.misses_lines:
-                raise protocol.FrameError("a line is missing")
-            if self._carrier.is_asked:
-                self._carrier.is_asked = False
-                with self._lock:
-                    self._write(b"".join(self._carrier.again()))
-        return self._reader.feed(data)
-
-    def send(self, header: Dict[str, Any], payload: bytes = b"") -> None:
-        self.send_frame(protocol.encode(header, payload))
-
-    def send_frame(self, frame: bytes) -> None:
-        with self._lock:
-            self._write(self._carrier.line(frame) if self._carrier is not None else frame)
-
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[os.write(self._sink, left) :]
-        except OSError:
-            # The host is gone; the loop learns it as it would from any order to stop.
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-class _LiveCall(Call):
-    """A call over the channel, with both directions' credit."""
-
-    def __init__(
-        self, call_id: int, channel: _Channel, first: bytes, more: bool, forget: Callable[[int], object]
-    ) -> None:
-        self.id = call_id
-        self._forget = forget
-        self.cancelled = threading.Event()
-        self.credit = protocol.WINDOW
-        self._channel = channel
-        self._changed = threading.Condition()
-        self._input: Deque[bytes] = collections.deque([first] if first else [])
-        self._input_ended = not more
-        self._ungranted = 0
-
-    def receive(self) -> bytes:
-        with self._changed:
-            while not self._input and not self._input_ended and not self.cancelled.is_set():
-                self._changed.wait()
-            if self.cancelled.is_set():
-                raise CallCancelled
-            piece = self._input.popleft() if self._input else b""
-        self.grant(len(piece))
-        return piece
-
-    def send(self, data: bytes) -> None:
-        for piece in protocol.pieces(data):
-            with self._changed:
-                while self.credit < protocol.cost(piece) and not self.cancelled.is_set():
-                    self._changed.wait()
-                if self.cancelled.is_set():
-                    raise CallCancelled
-                self.credit -= protocol.cost(piece)
-            self._channel.send({"type": "data", "id": self.id}, piece)
-
-    def send_now(self, data: bytes, stream: int) -> None:
-        """Send without waiting: the loop asks for no more than ``credit`` allows."""
-        self.credit -= protocol.cost(data)
-        self._channel.send({"type": "data", "id": self.id, "stream": stream}, data)
-
-    def send_event(self, header: Dict[str, Any]) -> None:
-        self._channel.send({**header, "id": self.id})
-
-    def grant(self, taken: int) -> None:
-        """Let the host send as much again as was taken; small amounts are saved up."""
-        self._ungranted += taken
-        if self._ungranted >= protocol.CHUNK and not self._input_ended:
-            self._channel.send({"type": "credit", "id": self.id, "bytes": self._ungranted})
-            self._ungranted = 0
-
-    def reply(self, value: Dict[str, Any], payload: bytes) -> None:
-        if len(payload) > protocol.MAX_PAYLOAD:
-            self.send(payload)
-            payload = b""
-        frame = protocol.encode({"type": "reply", "id": self.id, "value": value}, payload)
-        if len(frame) - len(payload) > protocol.MAX_HEADER:
-            raise GuestFailure("FILE_TOO_LARGE", "the answer is too large; ask for less at once")
-        self._forget(self.id)
-        self._channel.send_frame(frame)
-
-    def refuse(self, failure: GuestFailure) -> None:
-        self._forget(self.id)
-        self._channel.send({"type": "refusal", "id": self.id, "failure": failure.as_header()})
-
-    def arrived(self, data: bytes, more: bool) -> None:
-        with self._changed:
-            if data:
-                self._input.append(data)
-            self._input_ended = self._input_ended or not more
-            self._changed.notify_all()
-
-    def credited(self, amount: int) -> None:
-        with self._changed:
-            self.credit += amount
-            self._changed.notify_all()
-
-    def cancel(self) -> None:
-        with self._changed:
-            self.cancelled.set()
-            self._changed.notify_all()
-
-
-class _Workers:
-    """Threads that answer operations; two from the start, so that a full process table stops nothing."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._idle = 0
-        self._count = 0
-        self._lock = threading.Lock()
-        for _ in range(_FIRST_WORKERS):
-            self._grow()
-
-    def submit(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            if self._idle <= 0 and self._count < _MOST_WORKERS:
-                # At the limit of threads those there are will get to it.
-                with contextlib.suppress(RuntimeError):
-                    self._grow()
-            self._idle -= 1
-        self._jobs.put(job)
-
-    def _grow(self) -> None:
-        threading.Thread(target=self._work, daemon=True).start()
-        self._count += 1
-        self._idle += 1
-
-    def _work(self) -> None:
-        while True:
-            self._jobs.get()()
-            with self._lock:
-                self._idle += 1
 
 
 class _Server:
-    def __init__(self, channel: _Channel, start: Dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, start: Dict[str, Any]) -> None:
         self._channel = channel
         self._root = Root(start["root"], tuple(start.get("aliases", ())))
         self._locks = PathLocks()
-        self._calls: Dict[int, _LiveCall] = {}
-        self._workers = _Workers()
+        self._calls: Dict[int, LiveCall] = {}
+        self._workers = Workers()
         self._selector = selectors.DefaultSelector()
         self._alias_directory: str | None = None
         self.environment = self._command_environment(start)
@@ -296,7 +129,7 @@ class _Server:
         if kind == "call":
             # What a process reads goes to its pipe, and is not kept here.
             first = b"" if header["op"] == "run" else payload
-            self._calls[call_id] = _LiveCall(call_id, self._channel, first, header["more"], self._forget)
+            self._calls[call_id] = LiveCall(call_id, self._channel, first, header["more"], self._forget)
             self._begin(self._calls[call_id], header, payload)
             return
         call = self._calls.get(call_id)
@@ -313,7 +146,7 @@ class _Server:
             call.cancel()
             self._processes.cancel(call_id)
 
-    def _begin(self, call: _LiveCall, header: Dict[str, Any], payload: bytes) -> None:
+    def _begin(self, call: LiveCall, header: Dict[str, Any], payload: bytes) -> None:
         name, arguments = header["op"], header["args"]
         if name not in ("run", "signal"):
             self._workers.submit(lambda: self._operate(call, name, arguments))
@@ -329,7 +162,7 @@ class _Server:
         except OSError as error:
             call.refuse(failure_of_os_error(error))
 
-    def _operate(self, call: _LiveCall, name: str, arguments: Dict[str, Any]) -> None:
+    def _operate(self, call: LiveCall, name: str, arguments: Dict[str, Any]) -> None:
         try:
             context = Context(self._root, call, self._locks, self.environment)
             value, payload = operations.find(name)(context, arguments)
@@ -352,13 +185,7 @@ class _Server:
         self._calls.pop(call_id, None)
 
 
-def _read_and_remove(path: bytes) -> bytes:
-    with open(path, "rb") as file:
-        os.unlink(path)
-        return file.read()
-
-
-def _read_start(channel: _Channel) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
+def _read_start(channel: Channel) -> Tuple[Dict[str, Any], List[protocol.Frame]]:
     while True:
         frames = channel.receive()
         if frames is None:
@@ -375,7 +202,7 @@ def main(text: bool, nonce: str) -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
-    channel = _Channel(source, sink, text)
+    channel = Channel(source, sink, text)
     channel.send_frame(protocol.PREAMBLE + nonce.encode() + b"\n")
     start, early = _read_start(channel)
     try:
