@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,134 +15,39 @@ from tests.services.gcs.fault_server import FaultServer
 from omniagents.errors import StateConfigurationError
 from omniagents_gcs.naming import clean_prefix
 from omniagents_gcs.store import GCSStore
-from omniagents_snapshot.store import ObjectMissingError, StoredObject, Versioned
+from omniagents_snapshot.store import ObjectMissingError
+from omniagents_snapshot.testing import CopyingStoreContract, StoreContract
 
 pytestmark = pytest.mark.service
 
 
-@pytest.fixture(params=["emulator", "server"])
-def any_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> GCSStore:
-    """A store of the test's own on either server."""
-    found = request.getfixturevalue(request.param)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", found.url if isinstance(found, FaultServer) else found)
-    return GCSStore("sessions", hashlib.sha256(request.node.nodeid.encode()).hexdigest())
+def place_of(request: pytest.FixtureRequest) -> str:
+    """A prefix of the test's own."""
+    return hashlib.sha256(request.node.nodeid.encode()).hexdigest()
 
 
-def test_an_object_is_created_once_and_keeps_its_content(any_store: GCSStore) -> None:
-    assert any_store.put_new("p/packs/ab/one", b"first")
-    assert not any_store.put_new("p/packs/ab/one", b"second")
-    assert any_store.get("p/packs/ab/one") == b"first"
+class TestOnOurServer(CopyingStoreContract):
+    """With every precondition that a copy can have."""
+
+    @pytest.fixture
+    def any_store(self, server: FaultServer, request: pytest.FixtureRequest) -> GCSStore:
+        return GCSStore("sessions", place_of(request))
 
 
-@pytest.mark.parametrize("size", [0, 1, (8 << 20) + 1, 16 << 20], ids=["empty", "a byte", "over 8 MiB", "a pack"])
-def test_objects_of_all_sizes_come_back_as_they_were(any_store: GCSStore, size: int) -> None:
-    data = hashlib.shake_256(b"seed").digest(size)
-    assert any_store.put_new("p/x", data)
-    assert any_store.head("p/x") == size
-    assert any_store.get("p/x") == data
-    assert any_store.get("p/x", (0, 32 << 20)) == data
+class TestOnTheEmulator(StoreContract):
+    """Somebody else's server, which takes copies on any condition."""
 
+    @pytest.fixture
+    def any_store(self, emulator: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> GCSStore:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+        return GCSStore("sessions", place_of(request))
 
-@pytest.mark.parametrize(
-    ("byte_range", "found"),
-    [((0, 3), b"012"), ((4, 3), b"456"), ((8, 9), b"89"), ((10, 1), b""), ((50, 1), b""), ((3, 0), b"")],
-)
-def test_a_range_is_part_of_the_object(any_store: GCSStore, byte_range: tuple[int, int], found: bytes) -> None:
-    any_store.put_new("p/x", b"0123456789")
-    assert any_store.get("p/x", byte_range) == found
-
-
-@pytest.mark.parametrize("byte_range", [None, (0, 5), (0, 0)])
-def test_a_missing_object_is_an_error_that_names_it(any_store: GCSStore, byte_range: tuple[int, int] | None) -> None:
-    with pytest.raises(ObjectMissingError, match=r"no object 'p/nothing' in 'gs://sessions/"):
-        any_store.get("p/nothing", byte_range)
-
-
-def test_missing_objects_have_neither_version_nor_size(any_store: GCSStore) -> None:
-    assert any_store.read_versioned("p/HEAD") is None
-    assert any_store.head("p/HEAD") is None
-
-
-def test_a_swap_with_the_read_version_replaces_the_object(any_store: GCSStore) -> None:
-    first = any_store.cas("p/HEAD", b"one", None)
-    assert any_store.read_versioned("p/HEAD") == Versioned(b"one", str(first))
-    second = any_store.cas("p/HEAD", b"two", first)
-    assert any_store.read_versioned("p/HEAD") == Versioned(b"two", str(second))
-
-
-def test_a_swap_with_an_old_version_does_nothing(any_store: GCSStore) -> None:
-    first = any_store.cas("p/HEAD", b"one", None)
-    any_store.cas("p/HEAD", b"two", first)
-    assert any_store.cas("p/HEAD", b"three", first) is None
-    assert any_store.cas("p/HEAD", b"three", None) is None
-    assert any_store.get("p/HEAD") == b"two"
-
-
-def test_a_swap_of_a_deleted_object_does_nothing(any_store: GCSStore) -> None:
-    version = any_store.cas("p/HEAD", b"one", None)
-    any_store.delete("p/HEAD")
-    assert any_store.cas("p/HEAD", b"two", version) is None
-    assert any_store.read_versioned("p/HEAD") is None
-
-
-def test_of_many_swaps_at_once_each_counts(any_store: GCSStore) -> None:
-    def increment() -> None:
-        while True:
-            found = any_store.read_versioned("p/HEAD")
-            number = int(found.data) if found else 0
-            if any_store.cas("p/HEAD", str(number + 1).encode(), found.version if found else None):
-                return
-
-    with ThreadPoolExecutor(8) as executor:
-        for done in [executor.submit(increment) for _ in range(80)]:
-            done.result()
-    assert any_store.get("p/HEAD") == b"80"
-
-
-def test_of_many_creations_at_once_one_wins(any_store: GCSStore) -> None:
-    ready = threading.Barrier(8)
-
-    def create(number: int) -> bool:
-        ready.wait()
-        return any_store.put_new("p/deep/er/x", str(number).encode())
-
-    with ThreadPoolExecutor(8) as executor:
-        won = list(executor.map(create, range(8)))
-    assert won.count(True) == 1
-    assert any_store.get("p/deep/er/x") == str(won.index(True)).encode()
-
-
-def test_a_listing_has_the_objects_below_a_prefix_with_their_sizes(any_store: GCSStore) -> None:
-    any_store.put_new("p/history/1", b"a")
-    any_store.put_new("p/history/2", b"bb")
-    any_store.put_new("p/trees/1", b"c")
-    any_store.put_new("pp/history/3", b"d")
-    assert sorted(any_store.list("p/history/")) == [StoredObject("p/history/1", 1), StoredObject("p/history/2", 2)]
-    assert len(list(any_store.list("p/"))) == 3
-    assert len(list(any_store.list(""))) == 4
-    assert list(any_store.list("nobody/")) == []
-
-
-def test_deleting_twice_is_fine(any_store: GCSStore) -> None:
-    any_store.put_new("p/x", b"a")
-    any_store.delete("p/x")
-    any_store.delete("p/x")
-    assert list(any_store.list("p/")) == []
-
-
-def test_a_copy_has_the_content(any_store: GCSStore) -> None:
-    any_store.put_new("p/x", b"content")
-    assert any_store.copy_new("p/x", "q/x")
-    assert any_store.get("q/x") == b"content"
-    with pytest.raises(ObjectMissingError, match="no object 'p/nothing'"):
-        any_store.copy_new("p/nothing", "q/y")
-
-
-def test_a_copy_replaces_nothing(store: GCSStore) -> None:
-    store.put_new("p/x", b"content")
-    store.put_new("q/x", b"other")
-    assert not store.copy_new("p/x", "q/x")
-    assert store.get("q/x") == b"other"
+    def test_a_copy_has_the_content(self, any_store: GCSStore) -> None:
+        any_store.put_new("p/x", b"content")
+        assert any_store.copy_new("p/x", "q/x")
+        assert any_store.get("q/x") == b"content"
+        with pytest.raises(ObjectMissingError, match=r"no object 'p/nothing' in 'gs://sessions/"):
+            any_store.copy_new("p/nothing", "q/y")
 
 
 def test_a_copy_never_leaves_the_bucket(store: GCSStore, server: FaultServer) -> None:
