@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +40,10 @@ class Arena(ABC):
     @abstractmethod
     def workspace_on_host(self, backend: Backend) -> Path:
         """Where the files of its workspace are on this machine."""
+
+    @abstractmethod
+    def first_process(self, backend: Backend) -> int:
+        """The number, on this machine, of a process that has its limits."""
 
     @abstractmethod
     def is_stopped(self, backend: Backend) -> bool:
@@ -77,13 +81,19 @@ class BubblewrapArena(Arena):
     def workspace_on_host(self, backend: Any) -> Path:
         return Path(backend._directory)
 
+    def first_process(self, backend: Any) -> int:
+        return next(iter(self._processes_of(backend)))
+
     def is_stopped(self, backend: Any) -> bool:
-        (stream,) = backend._streams
-        return any(_state(pid) == b"T" for pid in descendants(stream._child.pid))
+        return any(_state(pid) == b"T" for pid in self._processes_of(backend))
 
     def is_gone(self, backend: Any) -> bool:
         is_running = any(stream._child.poll() is None for stream in backend._streams)
         return not is_running and not backend._base().exists()
+
+    def _processes_of(self, backend: Any) -> Set[int]:
+        (stream,) = backend._streams
+        return descendants(stream._child.pid)
 
     def counts_shared_memory(self, backend: Any) -> bool:
         return "cgroup" in str(backend.limits_applied["memory_bytes"])
@@ -129,8 +139,11 @@ class DockerArena(Arena):
         assert found is not None
         return found
 
+    def first_process(self, backend: Any) -> int:
+        return int(self.container(backend)["State"]["Pid"])
+
     def is_stopped(self, backend: Any) -> bool:
-        first = self.container(backend)["State"]["Pid"]
+        first = self.first_process(backend)
         group = Path(f"/proc/{first}/cgroup").read_text().splitlines()[0].rpartition(":")[2]
         return any(_state(pid) == b"T" for pid in _processes() if group in _groups(pid))
 

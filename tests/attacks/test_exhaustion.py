@@ -244,14 +244,25 @@ tell([answer, len(opened) < 256, raised])
         assert told == ["EMFILE", True, "refused"]
 
 
-# Processor time, where a cgroup can be had: two busy loops get one fifth of a processor.
-def test_a_busy_loop_gets_its_share(make) -> None:
+# Processor time, where a cgroup can be had: two busy loops get one fifth of a processor. The kernel's own count says
+# that they wanted more: on a machine with much to do they might get little without any limit.
+def test_a_busy_loop_gets_its_share(arena, make) -> None:
     with make(limits={"cpus": 0.2}) as backend:
         program = (
             "import os, time\nchild = os.fork()\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass\n"
             "if not child: os._exit(0)\nos.wait()\nprint(sum(os.times()[:4]))"
         )
         assert float(backend.workspace.run([*backend.python, "-c", program]).stdout) < 1.5
+        share, held_back = processor_time(arena.first_process(backend))
+        assert share == 0.2
+        assert held_back > 0
+
+
+# The same for who asked for nothing. (With bubblewrap a limit is asked for: documented.)
+@pytest.mark.only("docker")
+def test_no_environment_has_all_processors_unless_asked_for(arena, make) -> None:
+    with make() as backend:
+        assert processor_time(arena.first_process(backend))[0] == 2.0
 
 
 # Output without end fills the host's memory, if the host keeps it.
@@ -260,6 +271,26 @@ def test_output_without_end_is_kept_in_bounds(make, bystander) -> None:
         result = backend.workspace.run("yes | head -c 500M", timeout_seconds=60)
         assert result.truncated
         assert len(result.stdout) <= 64 * _MIB
+
+
+def processor_time(pid: int) -> tuple[float | None, int]:
+    """How many processors a process of the host and its group may use, and how often the kernel held them back."""
+    groups = [line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    controller, path = next(
+        ((name, path) for name, path in groups if "cpu" in name.split(",")), ("", dict(groups).get("", ""))
+    )
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    kind = "cgroup" if controller else "cgroup2"
+    place = next(each[1] for each in mounts if each[2] == kind and (not controller or "cpu" in each[3].split(",")))
+    group = Path(place + path)
+    if controller:
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota, period = ((group / name).read_text().strip() for name in names)
+    else:
+        quota, period = (group / "cpu.max").read_text().split()
+    counts = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    share = None if quota in ("max", "-1") else int(quota) / int(period)
+    return share, int(counts["nr_throttled"])
 
 
 def works(backend: Backend) -> bool:

@@ -143,6 +143,30 @@ def test_only_its_own_places_can_be_written(arena, sandbox) -> None:
     assert writable.stdout_text.split() == ["/workspace", arena.home, "/tmp", "/dev/shm", "/var/tmp"]
 
 
+# Nothing may lie in wait in the image or the toolchain for the next program that runs. Whose user owns those files is
+# kept out by the mount alone: by default nobody does, and for a root without capabilities the mode bits are no wall.
+def test_what_programs_are_started_from_is_mounted_read_only(sandbox, attack) -> None:
+    told = attack(
+        sandbox, "tell([os.statvfs(place).f_flag & os.ST_RDONLY for place in ('/', '/etc', '/usr/bin', '/usr/lib')])"
+    )
+    assert told == [os.ST_RDONLY] * 4
+
+
+@pytest.mark.only("docker")
+def test_root_inside_cannot_write_into_the_image(make, attack) -> None:
+    with make(uid=0, gid=0) as backend:
+        told = attack(
+            backend,
+            """
+def write(path):
+    open(path, "a").close()
+places = ("/x", "/etc/passwd", "/etc/ld.so.preload", "/usr/bin/id", "/usr/lib/x", "/root/.bashrc", "/var/lib/x")
+tell([attempt(write, place) for place in places] + [attempt(write, "/workspace/x"), os.getuid()])
+""",
+        )
+        assert told == ["EROFS"] * 7 + ["worked", 0]
+
+
 # /proc/sys/kernel/core_pattern, /proc/sysrq-trigger and a cgroup's release_agent (CVE-2022-0492) are the classical
 # ways from a root container to its host.
 def test_the_kernels_settings_cannot_be_changed(sandbox) -> None:
