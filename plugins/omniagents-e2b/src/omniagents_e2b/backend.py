@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
-from e2b import Sandbox, SandboxException
-from e2b.sandbox.commands.main import ProcessInfo
+from e2b import Sandbox
 
 from omniagents.backends.base import Backend, Problem
 from omniagents.connection import ByteStream
@@ -25,10 +23,11 @@ from omniagents.errors import (
 )
 from omniagents.presets.base import Preset
 from omniagents.state.base import Snapshot, StateManager
+from omniagents_e2b.claiming import Claim, outlive_rivals
 from omniagents_e2b.keeping import Keeper
 from omniagents_e2b.reaper import Orphan, reap
-from omniagents_e2b.service import Found, Service, asked_again, is_gone, translated
-from omniagents_e2b.stream import Power, SandboxStream, end_command
+from omniagents_e2b.service import Found, Service, is_gone, network_options, state_of, translated, unless_gone
+from omniagents_e2b.stream import Power, SandboxStream
 from omniagents_e2b.templates import template_of
 
 __all__ = ["E2BBackend", "OnIdle"]
@@ -36,11 +35,6 @@ __all__ = ["E2BBackend", "OnIdle"]
 _log = logging.getLogger("omniagents")
 
 OnIdle = Literal["pause", "kill"]
-
-#: In the environment of a guest's command, where envd's list of processes shows it: whose guest it is.
-_OWNER: Final = "OMNIAGENTS_OWNER"
-
-_RIVAL_DELAYS: Final = (0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 class E2BBackend(Backend, Power):
@@ -113,21 +107,18 @@ class E2BBackend(Backend, Power):
         self._given = {
             "metadata": dict(metadata or {}),
             "lifecycle": {"on_timeout": on_idle},
-            **_network_options(network),
+            **network_options(network),
         }
         options: dict[str, Any] = {"request_timeout": request_timeout_seconds}
         if api_key is not None:
             options["api_key"] = api_key
         self._service = Service(options)
-        self._owner = f"{self._lease.scope}:{secrets.token_hex(8)}"
+        self._claim = Claim(project_id, self._lease.scope)
         self._sandbox: Sandbox | None = None
         self._stream: SandboxStream | None = None
         self._keeper: Keeper | None = None
         self._is_paused = False
         self._pausing = threading.RLock()
-        self._is_taken_over = False
-        # Of this project, in the sandbox that was found: what this start may end.
-        self._found_guests: list[ProcessInfo] = []
 
     @classmethod
     def problems(cls) -> list[Problem]:
@@ -140,11 +131,9 @@ class E2BBackend(Backend, Power):
     @classmethod
     def reap(cls, *, dry_run: bool = True) -> list[Orphan]:
         """Remove the sandboxes that no living process owns; see ``reaper.reap``."""
-        return (
-            reap(Service({}), lambda project_id: cls(project_id)._lease, dry_run=dry_run)
-            if os.environ.get("E2B_API_KEY")
-            else []
-        )
+        if not os.environ.get("E2B_API_KEY"):
+            return []
+        return reap(Service({}), lambda project_id: cls(project_id)._lease, dry_run=dry_run)
 
     @property
     def sandbox(self) -> Sandbox | None:
@@ -258,7 +247,7 @@ class E2BBackend(Backend, Power):
             BackendError: E2B does not answer in a quarter of that, or the sandbox is gone.
         """
         sandbox = self._sandbox
-        if sandbox is not None and not self._is_paused and not self._is_taken_over:
+        if sandbox is not None and not self._is_paused and not self._claim.is_lost:
             limit = min(self._request_timeout, self.timeout_seconds / 4)
             with translated(f"{self}: extending the sandbox's life"):
                 sandbox.set_timeout(self.timeout_seconds, request_timeout=limit)
@@ -273,18 +262,18 @@ class E2BBackend(Backend, Power):
             sandbox, stream = self._sandbox, self._stream
             if sandbox is None or stream is None:
                 return False
-            if not self._is_paused and _state(sandbox) == "paused":
+            if not self._is_paused and state_of(sandbox) == "paused":
                 _log.warning("%s: its time was over, and E2B paused it; the next call resumes it", self)
                 self._is_paused = True
                 stream.hold()
             return self._is_paused
 
     def _provision(self) -> None:
-        self._sandbox, self._stream = None, None
-        self._is_paused = self._is_taken_over = False
+        self._sandbox, self._stream, self._is_paused = None, None, False
+        self._claim = Claim(self.project_id, self._lease.scope)
         with translated(f"{self}: starting", BackendStartError):
             for found in self._service.find(self.project_id):
-                with _unless_gone():
+                with unless_gone():
                     self._reattach(found)
                     break
             else:
@@ -297,68 +286,29 @@ class E2BBackend(Backend, Power):
         """Go on in a sandbox there is. Running, it may belong to a living process of another machine."""
         self._sandbox = self._service.connect(found.id, self.timeout_seconds)
         self._is_reattached = True
-        self._found_guests = self._other_guests()
-        strangers = [guest for guest in self._found_guests if not self._is_of_this_host(guest)]
-        if found.state == "running" and strangers and not self.takeover:
+        has_strangers = self._claim.look(self._sandbox)
+        if found.state == "running" and has_strangers and not self.takeover:
             raise ProjectInUseError(
                 f"project {self.project_id!r} is in use by a process of another machine, in sandbox {found.id}; shut "
                 f"that one down, wait {self.timeout_seconds} s if it died, or start this one with takeover=True"
             )
 
     def _create(self) -> None:
-        self._is_reattached, self._found_guests = False, []
-        sandbox = self._service.create(
-            self.project_id, self._lease.scope, self.template, self.timeout_seconds, self._given
-        )
-        self._sandbox = sandbox
-        for delay in (*_RIVAL_DELAYS, None):
-            found = self._service.find(self.project_id)
-            others = [each.id for each in found if each.id != sandbox.sandbox_id]
-            if not others:
-                return
-            # Another process made one at the same time. The later gives way, unless it did not see the earlier.
-            if found[0].id != sandbox.sandbox_id or delay is None:
-                break
-            time.sleep(delay)
-        raise ProjectInUseError(
-            f"project {self.project_id!r} was started by another process at the same time, in sandbox {others[0]}"
-        )
+        self._is_reattached = False
+        scope = self._lease.scope
+        self._sandbox = self._service.create(self.project_id, scope, self.template, self.timeout_seconds, self._given)
+        outlive_rivals(self._service, self.project_id, self._sandbox.sandbox_id)
 
     def _open(self, argv: Sequence[str]) -> ByteStream:
         sandbox = self._sandbox
         if sandbox is None:
             raise BackendUnavailableError(f"{self}: its sandbox was removed")
-        is_first = self._stream is None
+        path = self.environment.get("PATH")
         with translated(f"{self}: starting the guest in sandbox {sandbox.sandbox_id}"):
-            before = self._found_guests if is_first else self._other_guests()
-            if before and not is_first and not all(self._is_of_this_host(guest) for guest in before):
-                self._is_taken_over = True
-                raise BackendUnavailableError(f"{self}: another backend has taken the project over")
-            stream = SandboxStream(sandbox, argv, {_OWNER: self._owner}, self.environment.get("PATH"), self)
-            self._end_guests(before, stream)
-        self._stream = stream
-        return stream
-
-    def _end_guests(self, before: Sequence[ProcessInfo], stream: SandboxStream) -> None:
-        """End those that dead processes left. Of two that started at the same time, the second gives way."""
-        assert self._sandbox is not None
-        known = {guest.pid for guest in before}
-        if any(guest.pid not in known and guest.pid < stream.pid for guest in self._other_guests()):
-            stream.close()
-            self._is_taken_over = True
-            raise ProjectInUseError(f"project {self.project_id!r} was started by another process at the same time")
-        for pid in known:
-            end_command(self._sandbox, pid)
-
-    def _other_guests(self) -> list[ProcessInfo]:
-        assert self._sandbox is not None
-        own = self._stream.pid if self._stream is not None else None
-        running = asked_again(self._sandbox.commands.list)
-        return [each for each in running if _OWNER in each.envs and each.pid != own]
-
-    def _is_of_this_host(self, guest: ProcessInfo) -> bool:
-        """Then its process is dead, or this one's own: the lease of this machine says so."""
-        return guest.envs[_OWNER].startswith(f"{self._lease.scope}:")
+            self._stream = self._claim.enter(
+                sandbox, lambda variables: SandboxStream(sandbox, argv, variables, path, self)
+            )
+        return self._stream
 
     def _save_before_end(self) -> bool:
         reason = None
@@ -369,8 +319,8 @@ class E2BBackend(Backend, Power):
         except BackendUnavailableError as error:
             reason = error
         sandbox = self._sandbox
-        is_ours = self._lease.is_ours() and not self._is_taken_over
-        if sandbox is None or not is_ours or _state(sandbox) == "gone":
+        is_ours = self._lease.is_ours() and not self._claim.is_lost
+        if sandbox is None or not is_ours or state_of(sandbox) == "gone":
             return False
         self._status = "failed"
         raise SaveFailedError(
@@ -383,7 +333,7 @@ class E2BBackend(Backend, Power):
         if keeper is not None:
             keeper.end()
         sandbox, self._sandbox, self._stream = self._sandbox, None, None
-        if sandbox is None or self._is_taken_over:
+        if sandbox is None or self._claim.is_lost:
             return
         with translated(f"{self}: ending sandbox {sandbox.sandbox_id}", BackendError):
             try:
@@ -395,29 +345,3 @@ class E2BBackend(Backend, Power):
 
     def __str__(self) -> str:
         return f"E2BBackend(project_id={self.project_id!r})"
-
-
-def _state(sandbox: Sandbox) -> str:
-    """``running``, ``paused`` or ``gone``; ``unknown`` where E2B does not say."""
-    try:
-        return str(sandbox.get_info().state.value)
-    except Exception as error:
-        _log.debug("looking for sandbox %s: %s", sandbox.sandbox_id, error)
-        return "gone" if is_gone(error) else "unknown"
-
-
-@contextlib.contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except SandboxException as error:
-        if not is_gone(error):
-            raise
-
-
-def _network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(network, Mapping):
-        return {"network": dict(network)}
-    if network not in ("internet", "none"):
-        raise ValueError(f"network is 'internet', 'none' or a mapping of rules, not {network!r}")
-    return {"allow_internet_access": network == "internet"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,19 @@ from e2b.exceptions import (
 from omniagents import __version__
 from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError
 
-__all__ = ["METADATA_PROJECT", "Found", "Service", "asked_again", "is_gone", "translated"]
+__all__ = [
+    "METADATA_PROJECT",
+    "Found",
+    "Service",
+    "asked_again",
+    "is_gone",
+    "network_options",
+    "state_of",
+    "translated",
+    "unless_gone",
+]
+
+_log = logging.getLogger("omniagents")
 
 #: On every sandbox of ours, so that it is found again: the project, whose leases know its owner, and our version.
 METADATA_PROJECT: Final = "omniagents-project"
@@ -106,6 +119,34 @@ class Service:
 def is_gone(error: BaseException) -> bool:
     """Whether it says that the sandbox does not exist or run any more; what cannot be reached may well live."""
     return isinstance(error, SandboxNotFoundException | SandboxNotRunningException)
+
+
+def state_of(sandbox: Sandbox) -> str:
+    """``running``, ``paused`` or ``gone``; ``unknown`` where E2B does not say."""
+    try:
+        return str(sandbox.get_info().state.value)
+    except Exception as error:  # of four libraries: what it means, only a missing sandbox tells
+        _log.debug("looking for sandbox %s: %s", sandbox.sandbox_id, error)
+        return "gone" if is_gone(error) else "unknown"
+
+
+@contextlib.contextmanager
+def unless_gone() -> Iterator[None]:
+    """Leave the block, with no error, where the sandbox turns out not to be there any more."""
+    try:
+        yield
+    except SandboxException as error:
+        if not is_gone(error):
+            raise
+
+
+def network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What ``create`` is given for a backend's ``network``; ValueError for a name that means nothing."""
+    if isinstance(network, Mapping):
+        return {"network": dict(network)}
+    if network not in ("internet", "none"):
+        raise ValueError(f"network is 'internet', 'none' or a mapping of rules, not {network!r}")
+    return {"allow_internet_access": network == "internet"}
 
 
 def asked_again(question: Callable[[], T]) -> T:
