@@ -17,8 +17,10 @@ from omniagents.backends.local_backend import LocalBackend
 from omniagents.state import StateManager
 from omniagents_snapshot.manager import SnapshotStateManager
 
-__all__ = ["KEEPERS", "LOSSY", "PART", "ZSTD_LEVEL", "Keeper"]
+__all__ = ["KEEPERS", "LOSSY", "PART", "RESTIC_SERVER", "ZSTD_LEVEL", "Keeper"]
 
+#: The variable that names the repository of the restic that is far away.
+RESTIC_SERVER = "BENCH_RESTIC_SERVER"
 #: What a partial restore is of.
 PART = "src/package0"
 # What the snapshot engine compresses with, so that the same work is compared.
@@ -250,6 +252,9 @@ class Restic(Keeper):
         super().__init__(workspace, store)
         self._run("init")
 
+    def repository(self) -> str:
+        return str(self.store / "repository")
+
     def save(self) -> None:
         self._run("backup", ".", cwd=self.workspace)
 
@@ -260,9 +265,15 @@ class Restic(Keeper):
         self._run("restore", "latest", "--target", str(target), "--include", f"/{PART}")
 
     def _run(self, *arguments: str, cwd: Path | None = None) -> None:
-        repository, cache = self.store / "repository", self.store / "cache"
-        command = ["restic", "--quiet", "--repo", str(repository), "--cache-dir", str(cache), *arguments]
-        subprocess.run(command, cwd=cwd, env={**os.environ, "RESTIC_PASSWORD": "benchmark"}, check=True)
+        command = ["restic", "--quiet", "--repo", self.repository(), "--cache-dir", str(self.store / "cache")]
+        subprocess.run([*command, *arguments], cwd=cwd, env={**os.environ, "RESTIC_PASSWORD": "benchmark"}, check=True)
+
+
+class RemoteRestic(Restic):
+    """The same with a repository as far away as the bucket."""
+
+    def repository(self) -> str:
+        return os.environ[RESTIC_SERVER]
 
 
 def _check(process: subprocess.Popen[bytes]) -> None:
@@ -280,6 +291,7 @@ KEEPERS: dict[str, type[Keeper]] = {
     "omniagents, gcs": Snapshots,
     "omniagents, directory": LocalSnapshots,
     "omniagents, git": GitBranch,
+    "restic, 40 ms away": RemoteRestic,
     "restic, disk": Restic,
     "tar + zstd, gcs": TarZstd,
     "object per file, gcs": Files,

@@ -1,7 +1,7 @@
 """Saving and restoring a workspace with the snapshot engine on a bucket 40 ms away, beside others.
 
-These are tar through zstd and an object per file on the same bucket, restic and rclone on the local disk, the snapshot
-engine on the local disk, and omniagents-git with a local repository.
+These are tar through zstd and an object per file on the same bucket, restic with a server of its protocol as far away,
+restic and rclone on the local disk, the snapshot engine on the local disk, and omniagents-git with a local repository.
 
 All sides work on the same directory with a warm cache, each in a process of its own. Every round begins with empty
 stores. What is restored is compared with what was saved. rclone takes part where it is installed.
@@ -22,7 +22,8 @@ from pathlib import Path
 
 import zstandard
 from _harness import Measurement, Report, options, package_version, program_version, scratch
-from _keepers import KEEPERS, LOSSY
+from _keepers import KEEPERS, LOSSY, RESTIC_SERVER
+from _restic_server import restic_server_process
 from _sides import Cost, Side
 from _trees import state_tree
 
@@ -45,7 +46,7 @@ LATENCY_MS = 40
 # The snapshot engine reads files again that changed less than 2 s before they were looked at.
 SETTLED_SECONDS = 2.5
 OURS = "omniagents, gcs"
-PAIRS = [(OURS, other) for other in KEEPERS if other != OURS]
+PAIRS = [(OURS, other) for other in KEEPERS if other != OURS] + [("omniagents, directory", "restic, disk")]
 
 
 def main() -> None:
@@ -97,8 +98,11 @@ def one_round(workspace: Path, directory: Path, targets: Path, number: int) -> d
     found: dict[tuple[str, str], Cost] = {}
     names = list(KEEPERS)
     names = names[number % len(names) :] + names[: number % len(names)]
-    with fault_server_process("snapshots", "tar", "files", latency_ms=LATENCY_MS) as url:
-        os.environ["STORAGE_EMULATOR_HOST"] = url
+    with (
+        fault_server_process("snapshots", "tar", "files", latency_ms=LATENCY_MS) as url,
+        restic_server_process(LATENCY_MS) as restic,
+    ):
+        os.environ["STORAGE_EMULATOR_HOST"], os.environ[RESTIC_SERVER] = url, restic
         sides = []
         for name in names:
             (directory / name).mkdir(parents=True)
