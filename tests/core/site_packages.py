@@ -27,14 +27,18 @@ class SitePackages:
         *,
         entry_points: Mapping[str, str],
         modules: Mapping[str, str],
+        commands: Mapping[str, str] | None = None,
         version: str = "1.0",
         direct_url: Mapping[str, object] | None = None,
     ) -> None:
         """Write what pip would: modules (by name, with their source) and a dist-info directory."""
         for name, source in modules.items():
             (self.path / f"{name}.py").write_text(dedent(source))
-        lines = [f"{name} = {value}\n" for name, value in entry_points.items()]
-        self.write_metadata(distribution, "entry_points.txt", "[omniagents]\n" + "".join(lines), version=version)
+        groups = {"omniagents": entry_points, "omniagents.commands": commands or {}}
+        lines = [
+            line for group, entries in groups.items() for line in (f"[{group}]", *map(" = ".join, entries.items()))
+        ]
+        self.write_metadata(distribution, "entry_points.txt", "\n".join(lines) + "\n", version=version)
         self.write_metadata(
             distribution,
             "METADATA",

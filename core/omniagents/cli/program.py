@@ -7,34 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from importlib_metadata import entry_points
 
 from omniagents._version import __version__
-from omniagents.cli import demo, doctor, plugins, reap, run_command, shell, state
+from omniagents.cli import demo, doctor, extensions, plugins, reap, run_command, shell, state
 from omniagents.cli.output import note
-from omniagents.errors import BrokenPluginError, OmniagentsError
+from omniagents.errors import OmniagentsError
 
 __all__ = ["program", "run"]
 
-_COMMANDS = "omniagents.commands"
-
 
 class _Program(click.Group):
-    """Our commands, and those of plugins: entry points of the group ``omniagents.commands``, imported on use."""
+    """Our commands, and those of plugins under other names."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(entry.name for entry in entry_points(group=_COMMANDS))})
+        return sorted({*super().list_commands(ctx), *extensions.names()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if (own := super().get_command(ctx, cmd_name)) is not None:
-            return own
-        for entry in entry_points(group=_COMMANDS, name=cmd_name):
-            try:
-                command: click.Command = entry.load()
-            except Exception as error:  # a broken plugin hurts nobody but itself
-                return _broken(cmd_name, f"the command {cmd_name!r} of {entry.value!r} failed to load: {error!r}")
-            return command
-        return None
+        return super().get_command(ctx, cmd_name) or extensions.find(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,14 +34,6 @@ class _Program(click.Group):
                 raise
             note(f"omniagents: {_one_line(error)}")
             return 1
-
-
-def _broken(name: str, reason: str) -> click.Command:
-    @click.command(name, help=reason, add_help_option=False)
-    def command() -> None:
-        raise BrokenPluginError(reason)
-
-    return command
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,16 +1,21 @@
-"""Finds the entry points of the group ``omniagents`` among what is installed, one distribution at a time."""
+"""Finds plugins and commands among the entry points of what is installed, one distribution at a time."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from omniagents.plugins.loading import Failure, Origin, Plugin, loaded_from
 from omniagents.plugins.specs import PROJECT
 
-__all__ = ["discovered"]
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
+__all__ = ["commands", "discovered"]
+
+_COMMANDS: Final = "omniagents.commands"
 
 
 class _Distribution(Protocol):
@@ -28,6 +33,24 @@ class _Distribution(Protocol):
 
 def discovered(disabled: Collection[str]) -> Iterator[Plugin]:
     """Every plugin of every installed distribution; those named in ``disabled`` are not imported."""
+    for found in _declared(PROJECT):
+        if isinstance(found, Plugin):
+            yield found
+            continue
+        origin, entry_point = found
+        if entry_point.name in disabled:
+            yield Plugin(entry_point.name, origin, is_disabled=True)
+        else:
+            yield loaded_from(entry_point, origin)
+
+
+def commands() -> list[tuple[Origin, EntryPoint]]:
+    """What installed distributions add to the command line; nothing of it is imported."""
+    return [found for found in _declared(_COMMANDS) if not isinstance(found, Plugin)]
+
+
+def _declared(group: str) -> Iterator[tuple[Origin, EntryPoint] | Plugin]:
+    """The entry points of one group; for a distribution whose metadata cannot be read, a plugin that says so."""
     # Costs tens of milliseconds to import, so only where plugins are asked for.
     from importlib_metadata import distributions
 
@@ -39,13 +62,15 @@ def discovered(disabled: Collection[str]) -> Iterator[Plugin]:
             yield _unreadable(distribution, error)
             continue
         # Spares parsing hundreds of unrelated files, and one malformed file stays its own problem.
-        if PROJECT in declared:
-            yield from _plugins_of(distribution, disabled, seen)
+        if group in declared:
+            yield from _declared_by(distribution, group, seen)
 
 
-def _plugins_of(distribution: _Distribution, disabled: Collection[str], seen: set[str]) -> Iterator[Plugin]:
+def _declared_by(
+    distribution: _Distribution, group: str, seen: set[str]
+) -> Iterator[tuple[Origin, EntryPoint] | Plugin]:
     try:
-        entry_points = distribution.entry_points.select(group=PROJECT)
+        entry_points = distribution.entry_points.select(group=group)
         if not entry_points:
             return
         origin = Origin(distribution.name, distribution.version, _location_of(distribution))
@@ -54,14 +79,10 @@ def _plugins_of(distribution: _Distribution, disabled: Collection[str], seen: se
         yield _unreadable(distribution, error)
         return
     # The first on sys.path is the one that imports find; later copies are stale.
-    if normalized in seen:
-        return
-    seen.add(normalized)
-    for entry_point in entry_points:
-        if entry_point.name in disabled:
-            yield Plugin(entry_point.name, origin, is_disabled=True)
-        else:
-            yield loaded_from(entry_point, origin)
+    if normalized not in seen:
+        seen.add(normalized)
+        for entry_point in entry_points:
+            yield origin, entry_point
 
 
 def _location_of(distribution: _Distribution) -> str:

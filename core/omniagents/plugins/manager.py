@@ -1,6 +1,6 @@
 """The plugins of this process: loaded once, on first use, each isolated from the others; and their observers.
 
-``OMNIAGENTS_DISABLE_PLUGINS=name1,name2`` keeps plugins from being imported, by entry-point name.
+``OMNIAGENTS_DISABLE_PLUGINS=name1,name2`` keeps plugins, and their commands, from being imported, by entry-point name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 from omniagents._version import __version__
 from omniagents.errors import BrokenPluginError, PluginError
 from omniagents.plugins import builtin
-from omniagents.plugins.discovery import discovered
+from omniagents.plugins.discovery import commands, discovered
 from omniagents.plugins.loading import Origin, Plugin, loaded_object
 from omniagents.plugins.specs import OBSERVERS
 
 if TYPE_CHECKING:
     import pluggy
 
-__all__ = ["DISABLE_VARIABLE", "notify", "plugins", "register", "reload", "unregister"]
+__all__ = ["DISABLE_VARIABLE", "disabled_names", "notify", "plugins", "register", "reload", "unregister"]
 
 DISABLE_VARIABLE: Final = "OMNIAGENTS_DISABLE_PLUGINS"
 
@@ -115,6 +115,11 @@ def reload() -> None:
         _loaded = None
 
 
+def disabled_names() -> set[str]:
+    """The entry points that are not to be imported."""
+    return {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",")} - {""}
+
+
 def _current() -> _Loaded:
     global _loaded
     if _loaded is not None:
@@ -131,14 +136,14 @@ def _current() -> _Loaded:
 def _installed() -> tuple[Plugin, ...]:
     if getattr(_this_thread, "is_loading", False):
         raise PluginError("plugins are being loaded; a plugin cannot ask for components while it is imported")
-    disabled = {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",")} - {""}
+    disabled = disabled_names()
     _this_thread.is_loading = True
     try:
         found = (_builtin(), *discovered(disabled))
     finally:
         _this_thread.is_loading = False
     unused = disabled - {plugin.name for plugin in found if plugin.is_disabled}
-    if unused:
+    if unused and (unused := unused - {entry_point.name for _, entry_point in commands()}):
         _logger.warning("%s names no installed plugin: %s", DISABLE_VARIABLE, ", ".join(sorted(unused)))
     return found
 
