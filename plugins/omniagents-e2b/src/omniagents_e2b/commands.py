@@ -9,7 +9,6 @@ import click
 
 from omniagents.cli.output import note
 from omniagents.plugins import registry
-from omniagents_e2b.service import translated
 from omniagents_e2b.templates import definition, template_name
 
 __all__ = ["e2b"]
@@ -41,6 +40,9 @@ def build_template(preset: str, directory: Path | None, is_built: bool) -> None:
     file.write_text(definition(chosen), encoding="utf-8")
     click.echo(str(file))
     if is_built:
+        # The SDK takes half a second to import, and `omniagents --help` imports this module.
+        from omniagents_e2b.service import translated
+
         with translated(f"building {template_name(chosen)}"):
             runpy.run_path(str(file), run_name="__main__")
     else:
