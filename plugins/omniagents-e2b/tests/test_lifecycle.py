@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,41 @@ def test_answers_lost_at_start_are_asked_for_again(faults: Faults, new_backend: 
     second = new_backend()
     second.start()
     assert second.workspace.run("echo here").stdout == b"here\n"
+
+
+@pytest.mark.parametrize("fault", [{"loses_answer": True}, {"drops": True}, {"cut_after": 20}], ids=str)
+def test_a_start_over_connections_that_break_makes_one_sandbox(
+    server: E2BServer, faults: Faults, new_backend: NewBackend, project_id: str, fault: dict[str, Any]
+) -> None:
+    for request in ("GET /v2/sandboxes", "POST /v2/sandboxes"):
+        faults.add(Fault(request, times=2, **fault))
+    new_backend().start()
+    assert len(of_project(server, project_id)) == 1
+
+
+def test_a_shutdown_whose_answer_is_lost_ends_the_sandbox(
+    server: E2BServer, faults: Faults, new_backend: NewBackend, project_id: str
+) -> None:
+    backend = new_backend()
+    backend.start()
+    faults.add(Fault("DELETE /sandboxes/.*", loses_answer=True))
+    backend.shutdown()
+    assert of_project(server, project_id) == []
+
+
+def test_a_service_that_is_not_there_is_said_so(new_backend: NewBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("E2B_API_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+    with pytest.raises(
+        BackendStartError, match=r"starting: E2B cannot be reached; is this machine online\? \(.*refused"
+    ):
+        new_backend().start()
+
+
+def test_a_service_that_does_not_answer_in_time_is_said_so(faults: Faults, new_backend: NewBackend) -> None:
+    faults.add(Fault("GET /v2/sandboxes", delay_seconds=30.0))
+    with pytest.raises(BackendStartError, match="starting: no answer from E2B in time; the sandbox may still live"):
+        new_backend(request_timeout_seconds=0.5).start()
 
 
 def test_an_unknown_template_is_named(new_backend: NewBackend) -> None:
@@ -216,11 +252,14 @@ def test_a_sandbox_that_ends_between_being_found_and_being_used_is_replaced(
     assert second.workspace.read_bytes("a.txt") == b"saved"
 
 
-def test_the_workspace_is_saved_when_its_life_cannot_be_extended(faults: Faults, new_backend: NewBackend) -> None:
+@pytest.mark.parametrize("fault", [{"status": 500}, {"drops": True}], ids=str)
+def test_the_workspace_is_saved_when_its_life_cannot_be_extended(
+    faults: Faults, new_backend: NewBackend, fault: dict[str, Any]
+) -> None:
     state = KeepingStateManager()
     backend = new_backend(state_manager=state, timeout_seconds=15, checkpoint_interval_seconds=None)
     backend.start()
-    faults.add(Fault(r"POST /sandboxes/.*/timeout", times=-1, delay_seconds=0.1, status=500))
+    faults.add(Fault(r"POST /sandboxes/.*/timeout", times=-1, delay_seconds=0.1, **fault))
     assert state.attempts.get(timeout=14) == "the sandbox's life could not be extended"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+import httpx
 from e2b import Sandbox, SandboxQuery
 from e2b.exceptions import (
     AuthenticationException,
@@ -19,12 +20,11 @@ from e2b.exceptions import (
     SandboxException,
     SandboxNotFoundException,
     SandboxNotRunningException,
-    SandboxUnreachableException,
     TimeoutException,
 )
 
 from omniagents import __version__
-from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError
+from omniagents.errors import BackendError, BackendStartError, BackendUnavailableError, OmniagentsError
 
 __all__ = [
     "METADATA_PROJECT",
@@ -48,6 +48,8 @@ METADATA_VERSION: Final = "omniagents-version"
 T = TypeVar("T")
 
 _DELAYS: Final = (0.1, 0.5, 1.0)
+# The SDK asks again itself after answers that say so, and lets what its HTTP client raises through.
+_BROKEN: Final = (httpx.NetworkError, httpx.ProtocolError)
 _KEYS: Final = "https://e2b.dev/dashboard?tab=keys"
 
 
@@ -68,7 +70,7 @@ class Found:
 
 
 class Service:
-    """The account that an API key belongs to.
+    """The account that an API key belongs to. All of this may be asked twice, and is, where a connection broke off.
 
     Args:
         options: Of every request: ``api_key``, ``request_timeout``, ``domain``… as the SDK takes them.
@@ -83,7 +85,7 @@ class Service:
         pages = Sandbox.list(SandboxQuery(metadata=wanted) if wanted else None, **self.options)
         found = []
         while pages.has_next:
-            for each in pages.next_items():
+            for each in _over_connections(pages.next_items):
                 project, scope = each.metadata.get(METADATA_PROJECT), each.metadata.get(METADATA_SCOPE, "")
                 if project is not None:
                     found.append(Found(each.sandbox_id, each.state.value, project, scope, each.started_at))
@@ -92,28 +94,23 @@ class Service:
     def create(
         self, project_id: str, scope: str, template: str | None, seconds: int, given: Mapping[str, Any]
     ) -> Sandbox:
-        """A new sandbox of the project. The SDK's own repetitions of a request do not make two of them."""
+        """A new sandbox of the project. A request that is repeated does not make two of them."""
         metadata = {
             **(given.get("metadata") or {}),
             METADATA_PROJECT: project_id,
             METADATA_SCOPE: scope,
             METADATA_VERSION: __version__,
         }
-        return Sandbox.create(
-            template,
-            **{**given, "metadata": metadata},
-            timeout=seconds,
-            idempotency_key=secrets.token_hex(16),
-            **self.options,
-        )
+        options = {**given, **self.options, "metadata": metadata, "idempotency_key": secrets.token_hex(16)}
+        return _over_connections(lambda: Sandbox.create(template, timeout=seconds, **options))
 
     def connect(self, sandbox_id: str, seconds: int) -> Sandbox:
         """A living sandbox; a paused one is resumed."""
-        return Sandbox.connect(sandbox_id, timeout=seconds, **self.options)
+        return _over_connections(lambda: Sandbox.connect(sandbox_id, timeout=seconds, **self.options))
 
     def kill(self, sandbox_id: str) -> bool:
-        """End a sandbox with its files; false if there was none."""
-        return bool(Sandbox.kill(sandbox_id, **self.options))
+        """End a sandbox with its files; false if there is none any more."""
+        return bool(_over_connections(lambda: Sandbox.kill(sandbox_id, **self.options)))
 
 
 def is_gone(error: BaseException) -> bool:
@@ -149,18 +146,31 @@ def network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"allow_internet_access": network == "internet"}
 
 
-def asked_again(question: Callable[[], T]) -> T:
-    """The answer to what changes nothing, whatever the network does to the first few attempts.
+def may_pass(error: Exception) -> bool:
+    """Whether asking a sandbox again may help: after limits, and whatever comes from the network."""
+    if is_gone(error) or isinstance(error, AuthenticationException):
+        return False
+    return not isinstance(error, SandboxException) or isinstance(error, TimeoutException | RateLimitException)
 
-    Raises:
-        SandboxException: As the last of them.
+
+def asked_again(question: Callable[[], T], passes: Callable[[Exception], bool] = may_pass) -> T:
+    """The answer to what may be asked twice, whatever the network does to the first few attempts.
+
+    Args:
+        passes: Whether another attempt may succeed where one ended with this.
     """
     for delay in _DELAYS:
         try:
             return question()
-        except (SandboxUnreachableException, TimeoutException, RateLimitException):
+        except Exception as error:  # of four libraries: what is final is known
+            if not passes(error):
+                raise
             time.sleep(delay)
     return question()
+
+
+def _over_connections(question: Callable[[], T]) -> T:
+    return asked_again(question, lambda error: isinstance(error, _BROKEN))
 
 
 @contextlib.contextmanager
@@ -181,9 +191,13 @@ def translated(doing: str, kind: type[BackendError] = BackendUnavailableError) -
         raise kind(f"{doing}: E2B's rate limit or quota was reached; try again later ({error})") from error
     except (SandboxNotFoundException, SandboxNotRunningException) as error:
         raise kind(f"{doing}: the sandbox is gone: it was ended, or its time was over ({error})") from error
-    except TimeoutException as error:
+    except (TimeoutException, httpx.TimeoutException) as error:
         raise kind(f"{doing}: no answer from E2B in time; the sandbox may still live ({error})") from error
     except NotFoundException as error:
         raise kind(f"{doing}: {error}") from error
-    except (SandboxException, OSError) as error:
-        raise kind(f"{doing}: E2B: {error}") from error
+    except OmniagentsError:
+        raise
+    except _BROKEN as error:
+        raise kind(f"{doing}: E2B cannot be reached; is this machine online? ({error})") from error
+    except Exception as error:  # the SDK lets errors of the libraries below it through
+        raise kind(f"{doing}: E2B: {str(error) or repr(error)}") from error
