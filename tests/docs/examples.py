@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scripts.projects import ROOT
 
-__all__ = ["PAGES", "Block", "blocks"]
+__all__ = ["PAGES", "Block", "blocks", "story"]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -37,3 +37,8 @@ def blocks(language: str) -> list[Block]:
                 line = text.count("\n", 0, match.start("code")) + 1
                 found.append(Block(page, line, match["code"], tuple((match["needs"] or "").split())))
     return found
+
+
+def story() -> Block:
+    """The first block of the README that has an engine in it; ``test_story.py`` runs it, with all that it needs."""
+    return next(block for block in blocks("python") if block.page == PAGES[0] and "omniagents-docker" in block.needs)

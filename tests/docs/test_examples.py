@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.docs.examples import PAGES, Block, blocks
+from tests.docs.examples import PAGES, Block, blocks, story
 from tests.services.model_server import Call, ModelServer, Request, Turn
 
 from omniagents.plugins.first_party import install_command
@@ -53,11 +53,7 @@ def run(block: Block, place: Path, server: ModelServer) -> subprocess.CompletedP
     )
 
 
-#: Of the README's story, which needs an engine and a bucket, ``test_story.py`` takes care.
-_HERE = [block for block in blocks("python") if "omniagents-docker" not in block.needs]
-
-
-@pytest.mark.parametrize("block", _HERE, ids=str)
+@pytest.mark.parametrize("block", [block for block in blocks("python") if block != story()], ids=str)
 def test_block_does_what_it_says(block: Block, tmp_path: Path) -> None:
     with ModelServer(model) as server:
         finished = run(block, tmp_path, server)

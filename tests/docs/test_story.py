@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.docs.examples import PAGES, Block, blocks
+from tests.docs.examples import story
 from tests.services import docker_engine
 from tests.services.gcs.emulator import emulator_process
 from tests.services.model_server import Call, ModelServer, Request, Turn
@@ -44,11 +44,6 @@ STORIES = {
     "pydantic-ai": {**_PYDANTIC_AI, **_BUBBLEWRAP, **_GIT},
     "smolagents": {**_SMOLAGENTS, **_BUBBLEWRAP},
 }
-
-
-def story() -> Block:
-    """The first block of the README that has an engine in it."""
-    return next(block for block in blocks("python") if block.page == PAGES[0] and "omniagents-docker" in block.needs)
 
 
 def model(request: Request) -> Turn:
