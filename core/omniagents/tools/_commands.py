@@ -6,13 +6,13 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from omniagents.guest.hints import tool_call
 from omniagents.records import Reply
 from omniagents.tools._output import Excerpt, excerpt
 from omniagents.tools._rendering import plural
-from omniagents.tools.base import MAX_RESULT_CHARACTERS, Integer, ToolResult
+from omniagents.tools.base import MAX_RESULT_CHARACTERS, ToolResult, not_boolean
 
 __all__ = ["RESULT_DESCRIPTION", "Seconds", "command_request", "command_result"]
 
@@ -36,8 +36,8 @@ _DEFAULTS = {
     "UV_NO_PROGRESS": "1",
 }
 
-#: A time limit; pydantic writes limits on a validated type in its own words, these are JSON schema's.
-Seconds = Annotated[Integer, Field(ge=1, le=3600), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 3600})]
+#: A time limit.
+Seconds = Annotated[int, Field(ge=1, le=3600), not_boolean]
 
 #: For descriptions.
 RESULT_DESCRIPTION = (

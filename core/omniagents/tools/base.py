@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -29,11 +29,11 @@ __all__ = [
     "Cancellation",
     "DocumentPart",
     "ImagePart",
-    "Integer",
     "Tool",
     "ToolArguments",
     "ToolResult",
     "names",
+    "not_boolean",
     "refused",
     "valid_arguments",
 ]
@@ -94,8 +94,9 @@ def _refuse_boolean(value: object) -> object:
     return value
 
 
-#: A whole number; ``"3"`` is accepted, ``true`` is not.
-Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
+#: For whole numbers, ``Annotated[int, Field(ge=1), not_boolean]``: ``"3"`` is accepted, ``true`` is not. It comes
+#: behind the limits; in front of them, schemas would have them in pydantic's own words.
+not_boolean = BeforeValidator(_refuse_boolean)
 
 
 def names(*choices: str) -> AliasChoices:
@@ -116,6 +117,8 @@ class Tool(ABC):
     Arguments: ClassVar[type[ToolArguments]]
 
     def __init__(self, backend: Backend) -> None:
+        if backend is None or isinstance(backend, (str, type)):
+            raise TypeError(f"backend is a backend, not {backend!r:.200}")
         self.backend = backend
 
     def execute(self, /, **arguments: Any) -> ToolResult:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from omniagents.guest.hints import shown
 from omniagents.guest.root import display
 from omniagents.records import Reply
 from omniagents.tools._rendering import plural
-from omniagents.tools.base import DocumentPart, ImagePart, Integer, Tool, ToolArguments, ToolResult, names
+from omniagents.tools.base import DocumentPart, ImagePart, Tool, ToolArguments, ToolResult, names, not_boolean
 
 __all__ = ["ReadFileTool"]
 
 _NAMED_LINES = 5
 
-# Pydantic writes limits on a validated type in its own words; these are JSON schema's.
-_Count = Annotated[Integer, Field(ge=0), WithJsonSchema({"type": "integer", "minimum": 0})]
-_LineNumber = Annotated[Integer, Field(ge=1), WithJsonSchema({"type": "integer", "minimum": 1})]
+_Count = Annotated[int, Field(ge=0), not_boolean]
+_LineNumber = Annotated[int, Field(ge=1), not_boolean]
 
 
 class ReadFileTool(Tool):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from omniagents.guest.hints import shown
 from omniagents.records import Reply
 from omniagents.tools._rendering import plural
 from omniagents.tools._sendable import SendableText
-from omniagents.tools.base import Integer, Tool, ToolArguments, ToolResult, names
+from omniagents.tools.base import Tool, ToolArguments, ToolResult, names, not_boolean
 
 __all__ = ["ReplaceTool"]
 
-_Count = Annotated[Integer, Field(ge=1), WithJsonSchema({"type": "integer", "minimum": 1})]
+_Count = Annotated[int, Field(ge=1), not_boolean]
 
 
 class ReplaceTool(Tool):

@@ -9,11 +9,11 @@ from pydantic import Field
 from omniagents.guest.root import display
 from omniagents.records import Reply
 from omniagents.tools._rendering import cap_lines, plural, quoted, skipped_note
-from omniagents.tools.base import Integer, Tool, ToolArguments, ToolResult, names
+from omniagents.tools.base import Tool, ToolArguments, ToolResult, names, not_boolean
 
 __all__ = ["SearchFileContentTool"]
 
-_Positive = Annotated[Integer, Field(ge=1)]
+_Positive = Annotated[int, Field(ge=1), not_boolean]
 
 
 class SearchFileContentTool(Tool):
@@ -43,12 +43,12 @@ class SearchFileContentTool(Tool):
         )
         case_sensitive: bool = Field(False, description="Tell upper and lower case apart.")
         fixed_strings: bool = Field(False, description="Take the pattern as plain text.")
-        context: Annotated[Integer, Field(ge=0, le=50)] | None = Field(
+        context: Annotated[int, Field(ge=0, le=50), not_boolean] | None = Field(
             None, description="Lines to show before and after each match; a single match alone gets many by itself."
         )
         names_only: bool = Field(False, description="Return only the paths of files with a match.")
         max_matches_per_file: _Positive | None = Field(None, description="Show at most so many matches of each file.")
-        max_matches: Annotated[Integer, Field(ge=1, le=5000)] = Field(
+        max_matches: Annotated[int, Field(ge=1, le=5000), not_boolean] = Field(
             100, description="Stop after so many matches (files, with names_only)."
         )
         no_ignore: bool = Field(False, description="Search ignored files, .git, node_modules and caches too.")
