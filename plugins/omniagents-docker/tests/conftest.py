@@ -94,3 +94,12 @@ def new_backend(backend_factory: BackendFactory, project_id: str) -> Iterator[Ca
     for backend in made:
         with contextlib.suppress(BackendError, StateError):
             backend.shutdown(save=False)
+
+
+@pytest.fixture
+def running(new_backend: Callable[..., DockerBackend]) -> DockerBackend:
+    """A started backend with work.txt, which is not saved."""
+    backend = new_backend()
+    backend.start()
+    backend.workspace.write_bytes("work.txt", b"unsaved")
+    return backend

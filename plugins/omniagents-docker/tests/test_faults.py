@@ -30,14 +30,6 @@ NewBackend = Callable[..., DockerBackend]
 
 
 @pytest.fixture
-def running(new_backend: NewBackend) -> DockerBackend:
-    backend = new_backend()
-    backend.start()
-    backend.workspace.write_bytes("work.txt", b"unsaved")
-    return backend
-
-
-@pytest.fixture
 def container(running: DockerBackend) -> str:
     return container_name(running.project_id)
 

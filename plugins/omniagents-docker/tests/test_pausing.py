@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -13,16 +12,6 @@ from omniagents_docker.engine import Engine, EngineError
 from omniagents_docker.naming import container_name
 
 pytestmark = pytest.mark.service
-
-NewBackend = Callable[..., DockerBackend]
-
-
-@pytest.fixture
-def running(new_backend: NewBackend) -> DockerBackend:
-    backend = new_backend()
-    backend.start()
-    backend.workspace.write_bytes("work.txt", b"unsaved")
-    return backend
 
 
 @pytest.fixture
