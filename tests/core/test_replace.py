@@ -280,6 +280,24 @@ def test_a_miss_shows_the_closest_lines_and_where_they_differ(replace: Any) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "old", "shown"),
+    [
+        ("one\nHello World\n", "hello world", "line 2:\nL2: Hello World"),
+        ("alpha\nbeta\ngamma\n", "betta", "line 2:\nL2: beta"),
+        ("x\nretrun  vlaue\ny\n", "q\nreturn value\nz", "lines 1-3:\nL1: x\nL2: retrun  vlaue\nL3: y"),
+        ("Ä\n", "ä", "line 1:\nL1: Ä"),
+    ],
+    ids=["case", "letter", "letters", "one letter"],
+)
+def test_a_miss_without_a_word_in_common_shows_the_lines_with_most_letters_in_common(
+    replace: Any, before: str, old: str, shown: str
+) -> None:
+    result, after = replace(before.encode(), old, "")
+    assert (result.error_type, after) == ("NO_MATCH", before.encode())
+    assert f"The closest text is at {shown}\nFirst difference: " in result.content
+
+
 def test_a_miss_tells_when_the_change_was_made_before(replace: Any) -> None:
     result, _ = replace(b"a\nvalue = 2\n", "value = 1", "value = 2")
     assert "new_string is there already, at line 2." in result.content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 __all__ = ["Region", "nearest_region"]
 
@@ -13,6 +13,7 @@ _MAX_ANCHORS = 24
 _MAX_POSITIONS = 40  # of each anchor
 _MAX_COMPARED_LINES = 60
 _MAX_SHOWN_LINES = 20
+_MAX_READ_CHARACTERS = 1 << 20
 _MAX_SHOWN_CHARACTERS = 200
 _WORD = re.compile(r"\w{3,}")
 
@@ -28,10 +29,11 @@ class Region(NamedTuple):
 
 
 def nearest_region(text: str, old: str) -> Region | None:
-    """The lines of ``text`` most like those of ``old``; None where not one word is shared.
+    """The lines of ``text`` most like those of ``old``; None where neither a word nor many letters are shared.
 
     Places are tried only where one of the longest lines or rarest words of ``old`` stands, so the effort is
-    a few searches through the text, however long both are.
+    a few searches through the text, however long both are. Where there is none, one line is looked for whose
+    pairs of letters are those of the longest line of ``old``, whatever their case, in the first megabyte.
     """
     lines = text.split("\n")
     if len(lines) > 1 and not lines[-1]:
@@ -39,9 +41,35 @@ def nearest_region(text: str, old: str) -> Region | None:
     wanted = old.strip("\r\n").split("\n")[:_MAX_COMPARED_LINES]
     candidates = _candidates(text, lines, wanted)
     scored = [(_score(lines, start, wanted), -start) for start in sorted(candidates)]
-    if not scored or max(scored)[0] <= 0:
+    if scored and max(scored)[0] > 0:
+        return _region(lines, -max(scored)[1], wanted)
+    start = _resembling(lines, wanted)
+    return None if start is None else _region(lines, start, wanted)
+
+
+def _resembling(lines: List[str], wanted: List[str]) -> Optional[int]:
+    """Where the region begins whose line shares at least half of its pairs of letters with the longest one wanted."""
+    index = max(range(len(wanted)), key=lambda number: len(wanted[number].strip()))
+    if not wanted[index].strip():
         return None
-    return _region(lines, -max(scored)[1], wanted)
+    sought = _pairs(wanted[index])
+    most, found, read = 0.5, None, 0
+    for number, line in enumerate(lines):
+        read += len(line)
+        if read > _MAX_READ_CHARACTERS:
+            break
+        pairs = _pairs(line)
+        # Dice's coefficient: twice what is shared, of all.
+        share = 2 * len(pairs & sought) / (len(pairs) + len(sought))
+        if share > most or (share == most and found is None):
+            most, found = share, max(0, number - index)
+    return found
+
+
+def _pairs(line: str) -> "set[str]":
+    # The ends count, so that a line of one letter has pairs, too.
+    letters = "\n%s\n" % line.strip()[:500].casefold()
+    return {letters[at : at + 2] for at in range(len(letters) - 1)}
 
 
 def _candidates(text: str, lines: List[str], wanted: List[str]) -> "set[int]":
