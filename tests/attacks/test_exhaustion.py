@@ -197,6 +197,47 @@ def test_what_fills_the_disk_cannot_be_hidden(arena, make, place: str) -> None:
         assert works(backend)
 
 
+# A file that is open and has no name any more takes its space all the same; a thread may have descriptors of its own.
+@pytest.mark.parametrize(
+    "place", ["", "    import ctypes; ctypes.CDLL(None).unshare(0x400)\n"], ids=["of the process", "of a thread"]
+)
+def test_what_fills_the_disk_cannot_be_without_a_name(arena, make, place: str) -> None:
+    with make(limits={"workspace_bytes": 20 * _MIB}) as backend:
+        filler = f"""
+import os, threading, time
+def fill():
+{place}
+    held = []
+    while True:
+        held.append(os.open("file", os.O_CREAT | os.O_RDWR)); os.unlink("file")
+        for n in range(10):
+            os.write(held[-1], bytes({_MIB})); time.sleep(0.02)
+threading.Thread(target=fill).start()
+"""
+        with pytest.raises(BackendUnavailableError) as caught:
+            backend.workspace.run([*backend.python, "-c", filler], timeout_seconds=30)
+        assert "20" in arena.why_it_was_ended(backend, caught.value)
+        assert works(backend)
+
+
+# fallocate takes all that the disk has in one call; with FALLOC_FL_KEEP_SIZE past each file's own limit, too.
+# Programs that want it for speed do without. Docker's own filter allows it: documented.
+@pytest.mark.only("bubblewrap")
+def test_space_cannot_be_taken_without_writing(sandbox, attack) -> None:
+    told = attack(
+        sandbox,
+        """
+fd = os.open("space", os.O_CREAT | os.O_RDWR)
+os.write(fd, bytes(8192))
+modes = (0, 1, 0x10, 0x11, 0x20)  # allocate, KEEP_SIZE, ZERO_RANGE, both, INSERT_RANGE
+tell([call(285, 47, fd, mode, 0, 4096) for mode in modes]
+     + [call(285, 47, fd, 3, 0, 4096), os.fstat(fd).st_size])  # PUNCH_HOLE
+os.unlink("space")
+""",
+    )
+    assert told == ["ENOTSUP"] * 5 + ["worked", 8192]
+
+
 # A file grows by gigabytes between two looks at the disk; each file's own limit is the kernel's.
 def test_no_file_grows_without_end(make) -> None:
     with make(limits={"workspace_bytes": 20 * _MIB}) as backend:

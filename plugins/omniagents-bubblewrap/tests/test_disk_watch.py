@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from omniagents_bubblewrap import disk_watch
 from omniagents_bubblewrap.disk_watch import DiskWatch, TooLate, Usage, over, usage_of
 from omniagents_bubblewrap.limits import Limits
+from omniagents_bubblewrap.unnamed_files import bytes_without_a_name
 
 _MIB = 1 << 20
 
@@ -129,6 +131,25 @@ def test_blocks_are_counted_not_sizes_and_links_are_not_followed(tmp_path: Path)
     usage = usage_of([str(tmp_path)])
     assert usage.bytes < _MIB
     assert usage.files == 3
+
+
+def test_a_file_without_a_name_counts_once_however_often_it_is_open(tmp_path: Path) -> None:
+    paths = [tmp_path / "named", tmp_path / "removed"]
+    with contextlib.ExitStack() as opened:
+        for path in paths * 2:
+            opened.enter_context(path.open("ab")).write(bytes(_MIB))
+        device = tmp_path.stat().st_dev
+        paths[1].unlink()
+        assert bytes_without_a_name([os.getpid()], {device}, lambda: None) == 2 * _MIB
+        assert bytes_without_a_name([os.getpid()], {device + 1}, lambda: None) == 0
+
+
+def test_looking_for_open_files_is_given_up_when_it_takes_too_long() -> None:
+    def give_up() -> None:
+        raise TooLate
+
+    with pytest.raises(TooLate):
+        bytes_without_a_name([os.getpid()], set(), give_up)
 
 
 def test_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:

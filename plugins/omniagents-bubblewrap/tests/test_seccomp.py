@@ -157,6 +157,16 @@ def test_a_debugger_may_switch_address_randomisation_off_and_nothing_may_make_me
     assert decide(machine, machine.personality, 0x400000) == "EPERM"  # READ_IMPLIES_EXEC
 
 
+@pytest.mark.parametrize("mode", [0, 0x1, 0x10, 0x11, 0x20, 0x40, UPPER])
+def test_no_space_is_taken_without_writing(machine: Machine, mode: int) -> None:
+    assert decide(machine, machine.fallocate, 3, mode) == "ENOTSUP"
+
+
+def test_space_may_be_given_back(machine: Machine) -> None:
+    assert decide(machine, machine.fallocate, 3, 0x3) == ALLOWED
+    assert decide(machine, machine.fallocate, 3, UPPER | 0x3) == ALLOWED
+
+
 def test_a_machine_without_a_filter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "pdp11")
     seccomp.program_of_this_machine.cache_clear()

@@ -215,7 +215,12 @@ class BubblewrapBackend(DirectoryBackend):
                 if backend is not None:
                     backend._end_for(reason)
 
-            self._watch = DiskWatch([str(self._directory), str(self._home)], limits, end)
+            def processes() -> set[int]:
+                backend = this()
+                streams = list(backend._streams) if backend is not None else []
+                return {pid for stream in streams for pid in stream.processes()}
+
+            self._watch = DiskWatch([str(self._directory), str(self._home)], limits, end, processes)
 
     def _end_for(self, reason: str) -> None:
         _log.warning("%s: %s; everything that ran in it was ended", self, reason)

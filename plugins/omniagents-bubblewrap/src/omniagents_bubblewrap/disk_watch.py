@@ -7,10 +7,11 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from omniagents_bubblewrap.limits import Limits
+from omniagents_bubblewrap.unnamed_files import bytes_without_a_name
 
 __all__ = ["DiskWatch", "Usage", "usage_of"]
 
@@ -48,12 +49,22 @@ class DiskWatch(threading.Thread):
 
     Free space tells cheaply when measuring is due: at once when more than what is left of the limit was
     used up, not at all while nothing on the disk changes.
+
+    Args:
+        processes: Says who runs in the environment now, by their numbers on this machine: what they hold open counts.
     """
 
-    def __init__(self, directories: Sequence[str], limits: Limits, on_over: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directories: Sequence[str],
+        limits: Limits,
+        on_over: Callable[[str], None],
+        processes: Callable[[], Iterable[int]] = tuple,
+    ) -> None:
         super().__init__(daemon=True, name="omniagents-disk-watch")
         self._directories = list(directories)
         self._limits = limits
+        self._processes = processes
         self._on_over = on_over
         self._stopping = threading.Event()
         self._measured: Usage | None = None
@@ -83,7 +94,7 @@ class DiskWatch(threading.Thread):
             return
         started = time.monotonic()
         try:
-            previous, usage = self._measured, usage_of(self._directories, lambda: self._is_too_late(started))
+            previous, usage = self._measured, self._usage(started)
         except TooLate:
             self._on_over("workspace and home cannot be measured in time")
             return
@@ -99,6 +110,16 @@ class DiskWatch(threading.Thread):
             self._worst = Usage(0, 0)
         if self._is_low(free) and previous is not None and usage.bytes > previous.bytes + _GROWTH_BYTES:
             self._on_over(f"the disk is almost full ({free[0] >> 20} MiB left) and this environment was filling it")
+
+    def _usage(self, started: float) -> Usage:
+        usage = usage_of(self._directories, lambda: self._is_too_late(started))
+
+        def give_up() -> None:
+            if time.monotonic() - started > _LOOK_SECONDS and self._is_too_late(started):
+                raise TooLate
+
+        devices = {os.stat(directory).st_dev for directory in self._directories}
+        return usage._replace(bytes=usage.bytes + bytes_without_a_name(self._processes(), devices, give_up))
 
     def _is_due(self, free: tuple[int, int]) -> bool:
         if self._measured is None:

@@ -7,12 +7,13 @@ import json
 import os
 import select
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from omniagents.backends.child_stream import ChildStream
+from omniagents.guest.kernel import descendants
 from omniagents_bubblewrap import seccomp, view
 from omniagents_bubblewrap.cgroups import Cgroup
 from omniagents_bubblewrap.command import Descriptors, Sandbox
@@ -81,6 +82,10 @@ class SandboxStream(ChildStream):
         """Kill everything in the sandbox; calls under way fail with ``reason``."""
         self._reason = reason
         self._child.kill()  # what it started dies with it
+
+    def processes(self) -> Set[int]:
+        """All that run in the sandbox now, as this machine numbers them."""
+        return descendants(self._child.pid)
 
     def close(self) -> None:
         super().close()

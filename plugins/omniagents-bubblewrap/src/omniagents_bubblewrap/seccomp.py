@@ -2,8 +2,8 @@
 
 Everything that Docker's default profile allows an unprivileged container, with these differences:
 no new namespaces of any kind, no io_uring, no sockets but UNIX, TCP, UDP, ping and route netlink,
-no terminal injection and no line disciplines. Calls that are newer than this list fail with ENOSYS,
-as on an older kernel: libraries know how to go on without.
+no terminal injection and no line disciplines, no space on disk without writing. Calls that are newer
+than this list fail with ENOSYS, as on an older kernel: libraries know how to go on without.
 
 ``ptrace`` is allowed: gdb and strace belong to coding work, they reach only processes of the same
 environment, and since Linux 4.8 a tracer cannot pass a system call by the filter.
@@ -72,6 +72,10 @@ _IOCTLS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "TIOCCONS": 0x541D, "TIOCSETD
 # linux/personality.h: Linux, 32-bit Linux, each with UNAME26, and without address space randomisation, for debuggers.
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
 
+# linux/falloc.h: PUNCH_HOLE | KEEP_SIZE gives space back. All others take it: as much as the disk has, in one call, and
+# with KEEP_SIZE past the limit of a file's length. libc writes where it is unsupported.
+_GIVES_BACK = 0x3
+
 # linux/socket.h, linux/net.h, linux/in.h
 _UNIX, _INTERNET, _INTERNET_6, _NETLINK = 1, 2, 10, 16
 _TYPE_BITS = 0xF
@@ -98,11 +102,12 @@ class Machine(NamedTuple):
     socket: int
     socketpair: int
     personality: int
+    fallocate: int
 
 
 MACHINES: Final[Mapping[str, Machine]] = {
-    "x86_64": Machine(0xC000003E, 0, 0x40000000, 56, 272, 16, 41, 53, 135),
-    "aarch64": Machine(0xC00000B7, 1, None, 220, 97, 29, 198, 199, 92),
+    "x86_64": Machine(0xC000003E, 0, 0x40000000, 56, 272, 16, 41, 53, 135, 285),
+    "aarch64": Machine(0xC00000B7, 1, None, 220, 97, 29, 198, 199, 92, 47),
 }
 
 
@@ -137,6 +142,7 @@ def program(machine: Machine) -> Program:
     filter.when_equal(machine.socket, _socket())
     filter.when_equal(machine.socketpair, _socketpair())
     filter.when_equal(machine.personality, _personality())
+    filter.when_equal(machine.fallocate, _fallocate())
     filter.finish(ALLOW)
     return filter
 
@@ -159,6 +165,11 @@ def _ioctl() -> Block:
 
 def _personality() -> Block:
     return Block().load(argument(0)).when_none_of(_PERSONALITIES, Block().finish(_REFUSED)).finish(ALLOW)
+
+
+def _fallocate() -> Block:
+    unsupported = Block().finish(errno_action(errno.EOPNOTSUPP))
+    return Block().load(argument(1)).when_not_equal(_GIVES_BACK, unsupported).finish(ALLOW)
 
 
 def _socket() -> Block:

@@ -46,7 +46,7 @@ class HardeningProfile:
         pids: Processes and threads together.
         open_files: Open files of each process.
         workspace_bytes: Size of the workspace; None for no limit. Enforced by the storage driver where it has
-            quotas. Elsewhere no single file can grow past it, and the whole is measured every
+            quotas. Elsewhere nothing can be written past it in a single file, and the whole is measured every
             ``quota_check_seconds``: above the limit all commands are killed.
         workspace_files: Number of its files and directories; None for no limit. Always checked in that way.
         quota_check_seconds: How often the workspace is measured.

@@ -47,7 +47,19 @@ while entered:
  if mode&0o500!=0o500:os.fchmod(fd,mode)
  os.close(fd)
  entered.pop()
-print(total,number)
+device=os.stat(sys.argv[1]).st_dev
+held={}
+def names(path):
+ try:return os.listdir(path)
+ except OSError:return ()
+for pid in filter(str.isdigit,names('/proc')):
+ for task in names('/proc/%s/task'%pid):
+  path='/proc/%s/task/%s/fd/'%(pid,task)
+  for name in names(path):
+   try:status=os.stat(path+name)
+   except OSError:continue
+   if status.st_nlink==0 and status.st_dev==device:held[status.st_ino]=status.st_blocks*512
+print(total+sum(held.values()),number)
 """
 
 
