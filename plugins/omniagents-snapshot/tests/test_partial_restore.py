@@ -43,6 +43,15 @@ def test_only_the_packs_it_needs_are_read(
     assert len({name for call, name in store.calls if call == "get" and "/packs/" in name}) == 2  # the file, the page
 
 
+def test_of_the_latest_snapshot_everything_is_read_once(
+    new_manager: NewManager, other: LocalTree, store: WatchedStore, snapshot_id: str
+) -> None:
+    store.calls.clear()
+    new_manager(cache_bytes=0).restore("alice", snapshot_id, as_workspace(other), paths=["deep"])
+    read = [name.split("/")[1] for _, name in store.calls]
+    assert sorted(read) == ["HEAD", "format.json", "packs", "packs", "trees"]
+
+
 def test_what_is_not_in_the_snapshot_goes_only_there(
     new_manager: NewManager, tree: LocalTree, snapshot_id: str
 ) -> None:

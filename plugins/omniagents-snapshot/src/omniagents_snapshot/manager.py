@@ -7,10 +7,11 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
 import platformdirs
@@ -26,7 +27,7 @@ from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
 from omniagents_snapshot.limits import TREE_MAX_STORED_BYTES
 from omniagents_snapshot.maintenance import Maintenance
-from omniagents_snapshot.model import Tree, TreeName
+from omniagents_snapshot.model import TreeName
 from omniagents_snapshot.pack_cache import PackCache
 from omniagents_snapshot.progress import ProgressCallback
 from omniagents_snapshot.repository import HeadState, Repository
@@ -37,6 +38,7 @@ from omniagents_snapshot.saving import Lost, Quota, Saver
 from omniagents_snapshot.scanning import scan_workspace
 from omniagents_snapshot.statcache import Signatures, StatCache
 from omniagents_snapshot.store import Store
+from omniagents_snapshot.stored_tree import StoredTree
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -139,7 +141,10 @@ class SnapshotStateManager(Maintenance, StateManager):
             StateError: It could not be stored; the previous snapshot is untouched.
         """
         with self._locked(project_id):
-            base = self._bases.get(project_id) or self._base_from_store(project_id, workspace)
+            base = self._bases.get(project_id)
+            if base is None:
+                repository = self._repository(project_id)
+                base = self._base_from_store(Base(repository, repository.read_head()), workspace)
             self._remember(base, workspace)
             before, signatures = base.tree_digest, base.signatures
             saved = self._attempt(base, workspace, message, _checked(on_conflict or self.on_conflict))
@@ -167,14 +172,19 @@ class SnapshotStateManager(Maintenance, StateManager):
             repository = self._repository(project_id)
             # First: whoever drops the snapshot after this makes our next swap fail.
             state = _state_to_replace(repository)
-            _, name = repository.find(snapshot_id)
+            is_latest = state.head is not None and state.head.snapshot_id == snapshot_id
+            name = state.head.tree if state.head and is_latest else repository.find(snapshot_id)[1]
             if paths is not None:
-                return self._restore_paths(project_id, repository.get_tree(name), workspace, paths)
+                return self._restore_paths(repository, state, name, workspace, paths)
             return self._make_equal(repository, state, name, workspace)
 
-    def _restore_paths(self, project_id: str, tree: Tree, workspace: Workspace, paths: Sequence[str]) -> Snapshot:
+    def _restore_paths(
+        self, repository: Repository, state: HeadState, name: TreeName, workspace: Workspace, paths: Sequence[str]
+    ) -> Snapshot:
+        tree = repository.get_tree(name)
         check_paths(tree, paths)
-        base = self._bases.get(project_id) or self._base_from_store(project_id, workspace)
+        base = self._bases.get(repository.project_id)
+        base = base or self._base_from_store(Base(repository, state), workspace, {name: tree})
         with tree.held():
             plan = make_plan(scan_workspace(workspace, base, self.leave_out), tree, base, is_within(paths))
             apply_plan(base.repository, workspace, tree, plan)
@@ -223,16 +233,22 @@ class SnapshotStateManager(Maintenance, StateManager):
         base.owner = weakref.ref(workspace, forget)
         self._bases[project_id] = base
 
-    def _base_from_store(self, project_id: str, workspace: Workspace) -> Base:
-        """The ground for a workspace this manager did not fill: an environment that outlived its host process."""
-        repository = self._repository(project_id)
-        base = Base(repository, repository.read_head())
+    def _base_from_store(
+        self, base: Base, workspace: Workspace, trees: Mapping[TreeName, StoredTree] = MappingProxyType({})
+    ) -> Base:
+        """The ground for a workspace this manager did not fill: an environment that outlived its host process.
+
+        Args:
+            base: With the latest ``HEAD`` and no tree.
+            trees: Those that need not be read.
+        """
         if base.head is not None:
-            digest, signatures = self._cache.last(project_id)
+            digest, signatures = self._cache.last(base.repository.project_id)
             if digest not in (None, base.head.tree.digest):
                 self._see_what_was_missed(base, TreeName(str(digest), TREE_MAX_STORED_BYTES), signatures, workspace)
             if base.tree is None:
-                base.tree, base.tree_digest = repository.get_tree(base.head.tree), base.head.tree.digest
+                name = base.head.tree
+                base.tree, base.tree_digest = trees.get(name) or base.repository.get_tree(name), name.digest
                 base.signatures = signatures if digest == base.tree_digest else Signatures()
         return base
 
