@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,24 @@ class TestAgent:
 
         assert asyncio.run(scenario()) == [TextDelta, ToolCallStarted, ToolCallFinished, RunFinished]
 
+    def test_what_streams_can_also_be_awaited(self, local: Backend, agent_class: type[Agent]) -> None:
+        async def scenario() -> list[type[AgentEvent]]:
+            async with contextlib.aclosing(agent_class(local, "m").stream("hello")) as events:
+                return [type(event) async for event in events]
+
+        assert asyncio.run(scenario()) == [TextDelta, ToolCallStarted, ToolCallFinished, RunFinished]
+
+    @pytest.mark.parametrize("task", [None, 5, ["hello"]])
+    def test_a_task_that_is_no_text_is_refused_before_the_model_is_asked(
+        self, local: Backend, agent_class: type[Agent], task: Any
+    ) -> None:
+        agent = agent_class(local, "m")
+        for run in (agent.run, lambda task: list(agent.stream(task)), lambda task: asyncio.run(agent.arun(task))):
+            with pytest.raises(TypeError) as raised:
+                run(task)
+            assert str(raised.value) == f"the task is a string, not {task!r}"
+        assert local.workspace.list() == []
+
     def test_the_step_limit_is_raised_through_every_way(self, local: Backend, agent_class: type[Agent]) -> None:
         class Greedy(agent_class):  # type: ignore[misc,valid-type]
             def _new_run(self, **options: Any) -> Run:
@@ -99,6 +118,30 @@ def test_tools_as_one_string_are_refused(local: Backend) -> None:
     with pytest.raises(TypeError) as raised:
         Scripted(local, "m", tools="glob")
     assert str(raised.value) == "tools is a list of tools or their names, not the string 'glob'"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "message"),
+    [
+        ("max_steps", 0, ValueError, "max_steps is at least 1, not 0"),
+        ("max_steps", "5", TypeError, "max_steps is a whole number, not '5'"),
+        ("max_steps", 2.5, TypeError, "max_steps is a whole number, not 2.5"),
+        ("max_steps", True, TypeError, "max_steps is a whole number, not True"),
+        ("max_steps", None, TypeError, "max_steps is a whole number, not None"),
+        ("tools", 5, TypeError, "tools is a list of tools or their names, not 5"),
+        ("tools", [5], TypeError, "tools is a list of tools or their names; 5 is neither"),
+        ("system_prompt", 5, TypeError, "system_prompt is a string, not 5"),
+        ("preset", 5, TypeError, "preset is a preset, its class or its name, not 5"),
+        ("model", None, TypeError, "model is the framework's model object or a name, not None"),
+        ("model", " ", ValueError, "model is the framework's model object or a name, not ' '"),
+    ],
+)
+def test_what_an_agent_cannot_be_made_with_is_named(
+    local: Backend, option: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        Scripted(**{"backend": local, "model": "m", option: value})
+    assert str(raised.value) == message
 
 
 def test_the_set_up_of_a_preset_runs_once(local: Backend) -> None:

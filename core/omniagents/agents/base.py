@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from omniagents.agents.events import AgentEvent, RunFinished
+from omniagents.agents.events import AgentEvent, EventStream, RunFinished
 from omniagents.agents.records import AgentResult, ToolCall
 from omniagents.agents.run import Run
 from omniagents.agents.threads import in_loop, in_thread
@@ -55,8 +55,7 @@ class Agent:
         system_prompt: str | None = None,
         max_steps: int = DEFAULT_MAX_STEPS,
     ) -> None:
-        if max_steps < 1:
-            raise ValueError(f"max_steps is at least 1, not {max_steps!r}")
+        _check_options(model, system_prompt, max_steps)
         self.backend = backend
         self.model = model
         self.preset = made_preset(preset) if preset else getattr(backend, "preset", None) or GenericPreset()
@@ -74,7 +73,7 @@ class Agent:
             ModelError: The model or its provider failed; the framework's error is the cause.
             BackendError: The backend is not running, or its environment died.
         """
-        run = self._new_run(streamed=False)
+        run = self._new_run(task=task, streamed=False)
         work = in_thread(lambda: self._prepared(task, run))
         try:
             return work.result()
@@ -83,15 +82,18 @@ class Agent:
 
     async def arun(self, task: str) -> AgentResult:
         """Like ``run``; cancelling it stops the tool call under way."""
-        return await self._aprepared(task, self._new_run(streamed=False))
+        return await self._aprepared(task, self._new_run(task=task, streamed=False))
 
-    def stream(self, task: str) -> Iterator[AgentEvent]:
+    def stream(self, task: str) -> EventStream:
         """Like ``run``; yields text and tool calls as they happen, and ``RunFinished`` at the end.
 
-        Closing the iterator stops the tool call under way.
+        Closing it stops the tool call under way. In an event loop it can be read by ``async for``, like ``astream``.
         """
+        return EventStream(self._stream(task), self.astream(task))
+
+    def _stream(self, task: str) -> Generator[AgentEvent, None, None]:
         events: SimpleQueue[AgentEvent | Future[AgentResult]] = SimpleQueue()
-        run = self._new_run(streamed=True, emit=events.put)
+        run = self._new_run(task=task, streamed=True, emit=events.put)
         work = in_thread(lambda: self._prepared(task, run))
         work.add_done_callback(events.put)
         try:
@@ -101,7 +103,7 @@ class Agent:
         finally:
             run.cancel()
 
-    async def astream(self, task: str) -> AsyncIterator[AgentEvent]:
+    async def astream(self, task: str) -> AsyncGenerator[AgentEvent, None]:
         """Like ``stream``. Leaving early, close it (``contextlib.aclosing``), which stops the tool call under way."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[AgentEvent | asyncio.Task[AgentResult]] = asyncio.Queue()
@@ -110,7 +112,7 @@ class Agent:
             # Always by way of the loop, so that events of threads and of the loop keep their order.
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        work = asyncio.create_task(self._aprepared(task, self._new_run(streamed=True, emit=emit)))
+        work = asyncio.create_task(self._aprepared(task, self._new_run(task=task, streamed=True, emit=emit)))
         work.add_done_callback(emit)
         try:
             while not isinstance(event := await events.get(), asyncio.Task):
@@ -148,7 +150,9 @@ class Agent:
             await asyncio.to_thread(self._set_up)
         return await self._awork(task, run)
 
-    def _new_run(self, *, streamed: bool, emit: Callable[[AgentEvent], object] = lambda event: None) -> Run:
+    def _new_run(self, *, task: str, streamed: bool, emit: Callable[[AgentEvent], object] = lambda event: None) -> Run:
+        if not isinstance(task, str):
+            raise TypeError(f"the task is a string, not {task!r:.200}")
         if type(self)._work is Agent._work and type(self)._awork is Agent._awork:
             raise TypeError(f"{type(self).__name__} has neither _work nor _awork; an adapter writes one of them")
         _ = self.backend.workspace  # not running: said before the model is asked, which costs
@@ -162,3 +166,15 @@ class Agent:
                     where = f"{type(self).__name__} on {self.backend}"
                     set_up(self.preset, self.backend.workspace, where=where, env=self.preset.environment)
                 self._is_to_set_up = False
+
+
+def _check_options(model: object, system_prompt: object, max_steps: object) -> None:
+    if model is None or (isinstance(model, str) and not model.strip()):
+        error = TypeError if model is None else ValueError
+        raise error(f"model is the framework's model object or a name, not {model!r}")
+    if not (system_prompt is None or isinstance(system_prompt, str)):
+        raise TypeError(f"system_prompt is a string, not {system_prompt!r:.200}")
+    if not isinstance(max_steps, int) or isinstance(max_steps, bool):
+        raise TypeError(f"max_steps is a whole number, not {max_steps!r:.200}")
+    if max_steps < 1:
+        raise ValueError(f"max_steps is at least 1, not {max_steps!r}")

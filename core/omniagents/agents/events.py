@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from omniagents.agents.base import AgentResult, ToolCall
 
-__all__ = ["AgentEvent", "RunFinished", "TextDelta", "ToolCallFinished", "ToolCallStarted"]
+__all__ = ["AgentEvent", "EventStream", "RunFinished", "TextDelta", "ToolCallFinished", "ToolCallStarted"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,28 @@ class RunFinished:
 
 
 AgentEvent: TypeAlias = TextDelta | ToolCallStarted | ToolCallFinished | RunFinished
+
+
+class EventStream(Iterator[AgentEvent], AsyncIterator[AgentEvent]):
+    """The events of one run, for ``for`` or for ``async for``; it begins when the first is asked for.
+
+    Whoever leaves early closes it, which stops the tool call under way: ``contextlib.closing``, ``aclosing``.
+    """
+
+    def __init__(self, events: Generator[AgentEvent, None, None], awaited: AsyncGenerator[AgentEvent, None]) -> None:
+        self._events = events
+        self._awaited = awaited
+
+    def __next__(self) -> AgentEvent:
+        return next(self._events)
+
+    def close(self) -> None:
+        """End the run, if it goes on."""
+        self._events.close()
+
+    async def __anext__(self) -> AgentEvent:
+        return await anext(self._awaited)
+
+    async def aclose(self) -> None:
+        """Like ``close``, in an event loop."""
+        await self._awaited.aclose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def make_tools(backend: Backend, tools: Sequence[Tool | str] | None = None) -> l
 
     Raises:
         PluginError: One of them cannot be had; see ``omniagents.errors``.
-        TypeError: ``tools`` is one string, or something in it is neither.
+        TypeError: ``tools`` is no list, or something in it is neither.
     """
     # The package, not the registry: it decides how names become tools.
     import omniagents
@@ -30,6 +30,8 @@ def make_tools(backend: Backend, tools: Sequence[Tool | str] | None = None) -> l
 
     if isinstance(tools, str):
         raise TypeError(f"tools is a list of tools or their names, not the string {tools!r:.200}")
+    if not (tools is None or isinstance(tools, Iterable)):
+        raise TypeError(f"tools is a list of tools or their names, not {tools!r:.200}")
     made: list[Tool] = []
     for tool in omniagents.create_tools(backend) if tools is None else tools:
         if not isinstance(tool, (Tool, str)):
