@@ -26,7 +26,8 @@ class FileInfo(NamedTuple):
         kind: ``other`` is a FIFO, socket or device.
         size: Bytes.
         mode: Permission bits, ``0o7777`` at most.
-        mtime_ns: Last change of the content, nanoseconds since the epoch, by the environment's clock.
+        mtime_ns: Last change of the content, nanoseconds since the epoch, by the environment's clock; at most
+            2**63 - 1, in the year 2262, which stands for all later times.
         ctime_ns: Last change of content or attributes; cannot be set by programs.
         inode: The inode number.
         target: Where a link points, as stored; None for other kinds.

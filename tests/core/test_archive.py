@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from omniagents.errors import GuestCallError
 from omniagents.guest import archive
 from omniagents.guest.context import Call, Context
 from omniagents.guest.failure import GuestFailure
+from omniagents.guest.files import describe
 from omniagents.guest.root import Root
 from omniagents.listing import Listing
 from omniagents.records import ExportedEntry, FileInfo, ImportEntry
@@ -356,6 +358,20 @@ def test_a_file_that_grows_or_changes_while_it_is_exported_is_flagged(jail: Path
     for exported in trees.decode_export(iter(call.sent), ["big"]):
         assert sum(map(len, exported.chunks)) <= 3 << 20
         assert exported.problem == "changed"
+
+
+@pytest.mark.parametrize("late", ["file", "directory", "link"])
+def test_a_time_that_is_too_late_for_64_bits_is_the_latest(jail: Path, late: str):
+    (jail / "file").touch()
+    (jail / "directory").mkdir()
+    (jail / "link").symlink_to("file")
+    subprocess.run(["touch", "-h", "-d", "2400-01-01", jail / late], check=True)
+    if (jail / late).lstat().st_mtime_ns < 1 << 63:
+        pytest.skip("this file system has no such times")
+    for exported in export(jail, [late]):
+        assert exported.info.mtime_ns == archive.LATEST_NS
+    told = describe(late, (jail / late).lstat(), str(jail / late))
+    assert trees.file_info(told).mtime_ns == archive.LATEST_NS
 
 
 def test_fifos_sockets_and_missing_files_never_block_an_export(jail: Path):

@@ -28,6 +28,7 @@ __all__ = [
     "DIRECTORY",
     "FILE",
     "HEADER",
+    "LATEST_NS",
     "LENGTH",
     "LINK",
     "OTHER",
@@ -46,6 +47,9 @@ STATUS = struct.Struct(">QqqqI")  # what import answers for each entry: inode, s
 
 FILE, DIRECTORY, LINK, OTHER = range(4)
 CONSISTENT, CHANGED, VANISHED, UNREADABLE = range(4)
+
+#: The year 2262. Some file systems know later times, which nothing here has room for: those are taken for this one.
+LATEST_NS = (1 << 63) - 1
 
 _PIECE = 1 << 18
 _BATCH = 1 << 18
@@ -150,10 +154,8 @@ def _moved(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 def _header(kind: int, status: os.stat_result, path: bytes, target: bytes) -> bytes:
-    return HEADER.pack(
-        kind, stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino,
-        len(path), len(target),
-    )  # fmt: skip
+    inode, size, mtime, ctime, mode = _facts(status)
+    return HEADER.pack(kind, mode, size, mtime, ctime, inode, len(path), len(target))
 
 
 def _end(problem: int) -> bytes:
@@ -381,4 +383,5 @@ def _content(source: Source) -> Iterator[bytes]:
 
 
 def _facts(status: os.stat_result) -> Tuple[int, int, int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, stat.S_IMODE(status.st_mode)
+    mtime, mode = min(status.st_mtime_ns, LATEST_NS), stat.S_IMODE(status.st_mode)
+    return status.st_ino, status.st_size, mtime, status.st_ctime_ns, mode

@@ -114,6 +114,15 @@ class RoundTripTests(StateTests):
         loaded = again()
         assert [loaded.stat(str(time)).mtime_ns for time in times] == times
 
+    def test_a_time_that_is_too_late_for_64_bits_is_taken_for_the_latest(
+        self, workspace: Workspace, again: Again
+    ) -> None:
+        workspace.run("touch -d 2400-01-01 file; mkdir dir; ln -s file link; touch -h -d 2400-01-01 link dir")
+        loaded = again()
+        for name in ("file", "link"):
+            found, there = loaded.stat(name, follow=False), workspace.stat(name, follow=False)
+            assert there.mtime_ns == found.mtime_ns <= (1 << 63) - 1
+
     def test_empty_directories_are_kept(self, workspace: Workspace, again: Again) -> None:
         workspace.run("mkdir -p a/b/c d")
         assert [entry.path for entry in again().scan().entries if not entry.path.startswith(".omniagents")] == [
