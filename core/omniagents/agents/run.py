@@ -108,14 +108,14 @@ class Run:
         """
         call = self._begun(name, arguments)
         with self._cancellation.watching():
-            result = call.answer or call.tool.execute(**call.arguments)
+            result = call.target.execute(**call.arguments) if isinstance(call.target, Tool) else call.target
         return self._ended(call, result)
 
     async def acall(self, name: str, arguments: Mapping[str, Any] | str) -> ToolResult:
         """Like ``call``, without a thread; cancelling the task stops the work inside the environment."""
         call = self._begun(name, arguments)
         with self._cancellation.watching():
-            result = call.answer or await call.tool.aexecute(**call.arguments)
+            result = await call.target.aexecute(**call.arguments) if isinstance(call.target, Tool) else call.target
         return self._ended(call, result)
 
     @contextmanager
@@ -146,16 +146,14 @@ class Run:
     def _begun(self, name: str, arguments: Mapping[str, Any] | str) -> _Call:
         if self._cancellation.is_cancelled:
             raise concurrent.futures.CancelledError("the run was cancelled")
-        tool = self._tools.get(name)
+        target: Tool | ToolResult = self._tools.get(name) or _unknown_tool(name, list(self._tools))
         given = _parsed(arguments) if isinstance(arguments, str) else arguments
-        # What the model sent is kept as it is where it is no object.
-        shown = {"arguments": arguments} if isinstance(given, str) else given
-        call = _Call(next(self._numbers), name, shown, tool)  # type: ignore[arg-type]
-        if tool is None:
-            call.answer = _unknown_tool(name, list(self._tools))
-        elif isinstance(given, str):
-            call.answer = _malformed(tool, given)
-        self._emit(ToolCallStarted(call.number, name, shown))
+        if isinstance(given, str):
+            if isinstance(target, Tool):
+                target = _malformed(target, given)
+            given = {"arguments": arguments}  # what the model sent is kept as it is
+        call = _Call(next(self._numbers), name, given, target)
+        self._emit(ToolCallStarted(call.number, name, given))
         return call
 
     def _ended(self, call: _Call, result: ToolResult) -> ToolResult:
@@ -167,13 +165,12 @@ class Run:
 
 @dataclass
 class _Call:
-    """A call under way; ``answer`` is set where the tool need not, or cannot, be asked."""
+    """A call under way; its target is the answer where there is no tool to ask, or nothing to ask it."""
 
     number: int
     name: str
     arguments: Mapping[str, Any]
-    tool: Tool
-    answer: ToolResult | None = None
+    target: Tool | ToolResult
     started: float = field(default_factory=time.perf_counter)
 
 
