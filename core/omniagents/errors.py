@@ -39,7 +39,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omniagents.agents.base import AgentResult
+    from omniagents.agents.records import AgentResult
 
 __all__ = [
     "AgentError",

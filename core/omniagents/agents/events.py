@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from omniagents.agents.base import AgentResult, ToolCall
+    from omniagents.agents.records import AgentResult, ToolCall
 
 __all__ = ["AgentEvent", "EventStream", "RunFinished", "TextDelta", "ToolCallFinished", "ToolCallStarted"]
 

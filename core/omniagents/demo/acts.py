@@ -55,9 +55,8 @@ class _Desk:
 
     def shut_down(self) -> None:
         with step(self.name, "shuts down; the workspace is saved and removed from this machine") as doing:
-            root = Path(
-                self.backend.workspace.root
-            )  # in an isolated environment, a path that was never on this machine
+            # In an isolated environment a path that was never on this machine.
+            root = Path(self.backend.workspace.root)
             self.backend.shutdown()
             claim(not root.exists(), f"the workspace {root} is gone")
             saved = self.backend.snapshot
