@@ -110,10 +110,6 @@ class FrameReader:
         del buffer[:position]
         return frames
 
-    @property
-    def is_between_frames(self) -> bool:
-        return not self._buffer
-
 
 def _parse(head: bytes) -> Dict[str, Any]:
     try:
