@@ -53,6 +53,12 @@ def test_it_is_made_by_name(backend: Backend) -> None:
     assert isinstance(create_agent("smolagents", backend=backend, model=Scripted()), SmolagentsAgent)
 
 
+def test_what_is_no_model_is_refused(backend: Backend) -> None:
+    with pytest.raises(TypeError) as raised:
+        SmolagentsAgent(backend, 5)
+    assert str(raised.value) == "model is a model of smolagents or the name of one, not 5"
+
+
 def test_an_answer_by_the_framework_s_tool_for_answers(backend: Backend) -> None:
     assert SmolagentsAgent(backend, Scripted(("final_answer", {"answer": "Done."}))).run("Go.").output == "Done."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import random
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -94,6 +95,11 @@ def test_code_may_give_arguments_by_position(backend: Backend) -> None:
         tools["glob"](1, 2, 3, 4, 5)
 
 
+def test_an_object_of_arguments_may_be_given_as_to_any_tool_of_smolagents(backend: Backend) -> None:
+    tools = by_name(smolagents_tools(backend))
+    assert tools["write_file"]({"absolute_path": "a.txt", "content": "a\n"}) == "Created a.txt: 1 line, 2 bytes."
+
+
 def test_a_wrong_argument_is_answered(backend: Backend) -> None:
     tools = by_name(smolagents_tools(backend))
     told = (
@@ -122,6 +128,43 @@ def test_a_png_stays_the_file_that_was_read(backend: Backend) -> None:
     with io.BytesIO() as file:
         image.convert("L").save(file, "PNG")
         assert file.getvalue() != _PNG
+
+
+def photo(mode: str, size: tuple[int, int], **options: Any) -> bytes:
+    """A JPEG of noise, which no other format makes as small."""
+    noise = PIL.Image.frombytes(mode, size, random.Random(1).randbytes(len(mode) * size[0] * size[1]))
+    with io.BytesIO() as file:
+        noise.save(file, "JPEG", **options)
+        return file.getvalue()
+
+
+def as_sent(backend: Backend, data: bytes) -> PIL.Image.Image:
+    """The image as smolagents' models get it, when ``read_file`` has read this."""
+    backend.workspace.write_bytes("photo", data)
+    (tool,) = smolagents_tools(backend, ["read_file"])
+    assert tool(absolute_path="photo").startswith("Read image photo (image/jpeg, ")
+    (image,) = tool.take_images()
+    sent = base64.b64decode(encode_image_base64(copy.deepcopy(image)))
+    assert len(sent) * 4 <= 3 * (5 << 20)
+    made = PIL.Image.open(io.BytesIO(sent), formats=["PNG"])
+    made.load()
+    return made
+
+
+def test_a_photo_for_printers_is_shown_in_the_colours_of_screens(backend: Backend) -> None:
+    made = as_sent(backend, photo("CMYK", (8, 4)))
+    assert (made.mode, made.size) == ("RGB", (8, 4))
+
+
+def test_a_photo_that_is_too_large_as_png_is_halved_until_it_is_not(backend: Backend) -> None:
+    made = as_sent(backend, photo("RGB", (2000, 1000), quality=50))
+    assert made.size == (1000, 500)
+
+
+def test_a_photo_taken_sideways_stands_upright(backend: Backend) -> None:
+    orientation = PIL.Image.Exif()
+    orientation[0x0112] = 6  # to be turned by 90 degrees (Exif 2.32, 4.6.4 A)
+    assert as_sent(backend, photo("RGB", (8, 4), exif=orientation)).size == (4, 8)
 
 
 def test_a_model_without_eyes_is_told_that_there_is_an_image(backend: Backend) -> None:

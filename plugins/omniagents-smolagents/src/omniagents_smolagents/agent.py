@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -72,7 +71,7 @@ class SmolagentsAgent(Agent):
         code_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(backend, model, preset=preset, tools=tools, system_prompt=system_prompt, max_steps=max_steps)
-        self.smolagents_model = _model(model) if isinstance(model, str) else model
+        self.smolagents_model = _model(model)
         self._runs_code = code
         self._code_timeout_seconds = code_timeout_seconds
 
@@ -163,19 +162,15 @@ class _ToolCallingAgent(_StepLimit, smolagents.ToolCallingAgent):  # type: ignor
         memory_step.observations = "\n".join(output.observation for output in outputs)
 
     def _called(self, call: ToolCall) -> ToolOutput:
-        is_final = call.name == "final_answer"
-        tool, arguments = self.tools.get(call.name), {} if call.arguments is None else call.arguments
+        is_final, tool = call.name == "final_answer", self.tools.get(call.name)
+        output: Any
         if isinstance(tool, BackendTool):
-            output = tool.answer(arguments if isinstance(arguments, dict) else _json(arguments))
+            output = tool.answer(call.arguments)
         elif is_final:
-            output = self.execute_tool_call(call.name, arguments)
+            output = self.execute_tool_call(call.name, {} if call.arguments is None else call.arguments)
         else:
-            output = self.omniagents_run.call(call.name, arguments if isinstance(arguments, dict) else {}).content
+            output = self.omniagents_run.call(call.name, call.arguments if isinstance(call.arguments, dict) else {})
         return ToolOutput(id=call.id, output=output, is_final_answer=is_final, observation=str(output), tool_call=call)
-
-
-def _json(arguments: object) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def _after_step(run: Run) -> Any:
@@ -238,12 +233,17 @@ class _PlainAnswers:
         return bool(_ACTION.search(text) or (is_of_a_tool and _OBJECT.search(text)))
 
 
-def _model(name: str) -> Model:
-    """The model that a name means.
+def _model(name: Any) -> Any:
+    """The model that a name means, or a model object as it is.
 
     Raises:
         ModelError: It cannot be made.
+        TypeError: It is neither.
     """
+    if not isinstance(name, str):
+        if not hasattr(name, "generate"):
+            raise TypeError(f"model is a model of smolagents or the name of one, not {name!r:.200}")
+        return name
     kind, separator, model_id = name.partition(":")
     found = getattr(smolagents, kind, None) if separator else None
     try:

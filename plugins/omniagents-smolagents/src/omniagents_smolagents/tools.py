@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import PIL.Image
+import PIL.ImageOps
 import PIL.PngImagePlugin
 import smolagents
 
@@ -27,6 +28,7 @@ __all__ = ["BackendTool", "show_images", "smolagents_tools"]
 _FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 _MOST_PIXELS: Final = 50_000_000
 _MOST_IMAGES: Final = 16
+_MOST_BYTES: Final = 5 * (1 << 20) // 4 * 3  # 5 MiB as base64, which providers take
 
 
 def smolagents_tools(
@@ -79,8 +81,8 @@ class BackendTool(smolagents.Tool):  # type: ignore[misc]
         """
         # A ToolCallingAgent hands on what it could not parse; taken for the first argument, a torn piece of JSON would
         # be run as a command.
-        if sanitize_inputs_outputs and not kwargs and len(args) == 1:
-            return self.answer(args[0] if isinstance(args[0], str) else json.dumps(args[0]))
+        if len(args) == 1 and not kwargs and (sanitize_inputs_outputs or isinstance(args[0], dict)):
+            return self.answer(args[0])
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> str:
@@ -89,9 +91,10 @@ class BackendTool(smolagents.Tool):  # type: ignore[misc]
             raise TypeError(f"{self.name} takes at most {len(self.inputs)} arguments, not {len(args)}")
         return self.answer({**dict(zip(self.inputs, args, strict=False)), **kwargs})
 
-    def answer(self, arguments: Mapping[str, Any] | str) -> str:
-        """The text of the tool's result; images wait for ``take_images``."""
-        text, parts = model_content(call_tool(self._tool, arguments), images=self._takes_images, documents=False)
+    def answer(self, arguments: object) -> str:
+        """The text of the tool's result, whatever a model has sent; images wait for ``take_images``."""
+        given = arguments if isinstance(arguments, (dict, str)) else json.dumps(arguments)
+        text, parts = model_content(call_tool(self._tool, given), images=self._takes_images, documents=False)
         return "\n".join([text, *filter(None, map(self._taken, parts))])
 
     def take_images(self) -> list[PIL.Image.Image]:
@@ -124,7 +127,7 @@ def _inputs(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 class _PNG(PIL.PngImagePlugin.PngImageFile):
-    """What smolagents writes as PNG for a model is the file that was read, byte for byte."""
+    """What smolagents writes as PNG for a model, in every request anew, is this file, byte for byte."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
@@ -146,7 +149,17 @@ def _image(data: bytes) -> PIL.Image.Image:
         image: PIL.Image.Image = PIL.Image.open(io.BytesIO(data), formats=_FORMATS)
         if image.width * image.height > _MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} are too many pixels; at most {_MOST_PIXELS:,}")
-        if image.format == "PNG":
-            image = _PNG(data)
-        image.load()
-        return image
+        png = _PNG(data if image.format == "PNG" else _as_png(image))
+        png.load()
+        return png
+
+
+def _as_png(image: PIL.Image.Image) -> bytes:
+    """The image as PNG, upright, and at half the size until it is small enough."""
+    image = PIL.ImageOps.exif_transpose(image.convert("RGB") if image.mode == "CMYK" else image)
+    while True:
+        with io.BytesIO() as file:
+            image.save(file, "PNG")
+            if file.tell() <= _MOST_BYTES:
+                return file.getvalue()
+        image.thumbnail((image.width // 2, image.height // 2))
