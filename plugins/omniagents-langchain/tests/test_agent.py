@@ -103,6 +103,12 @@ def test_a_name_nobody_knows_is_langchain_s_error(local_backend: Backend) -> Non
         LangChainAgent(backend=local_backend, model="nobody-knows-this")
 
 
+def test_what_is_no_model_is_refused(local_backend: Backend) -> None:
+    with pytest.raises(TypeError) as raised:
+        LangChainAgent(backend=local_backend, model=5)  # type: ignore[arg-type]
+    assert str(raised.value) == "model is a chat model of LangChain or the name of one, not 5"
+
+
 def test_it_is_made_by_name(local_backend: Backend, serve: Serve) -> None:
     agent = omniagents.create_agent("langchain", backend=local_backend, model=chat(serve([Turn("Here.")])))
     assert isinstance(agent, LangChainAgent)

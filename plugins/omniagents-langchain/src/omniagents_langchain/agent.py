@@ -8,6 +8,7 @@ from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
 
 from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent
 from omniagents.agents.keys import credentials_hint
@@ -86,6 +87,8 @@ class LangChainAgent(Agent):
 
 
 def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
+    if not isinstance(model, (str, Runnable)):
+        raise TypeError(f"model is a chat model of LangChain or the name of one, not {model!r:.200}")
     if not isinstance(model, str):
         return model
     try:
