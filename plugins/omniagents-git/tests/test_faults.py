@@ -592,6 +592,92 @@ def test_a_process_that_takes_a_workspace_over_does_not_save_over_what_others_sa
     assert fresh.read_bytes("a.txt") == (b"mine\n" if on_conflict == "merge" else b"a\n")
 
 
+@pytest.fixture
+def apart(two: tuple[GitStateManager, GitStateManager], fresh: Workspace, git: Git, tmp_path: Path) -> GitStateManager:
+    """The first of ``two``; the second has saved so often since that what both come from is kept nowhere any more."""
+    mine, _ = two
+    common = git("rev-parse", f"{BRANCH}~1")
+    often = GitStateManager(tmp_path / "repositories/states.git", keep=2, cache_directory=tmp_path / "theirs")
+    often.load("alice", fresh)
+    for number in range(5):
+        fresh.write_bytes("count", b"%d" % number)
+        often.save("alice", fresh, str(number))
+    git("gc", "--prune=now", "--quiet")
+    with pytest.raises(subprocess.CalledProcessError):
+        git("cat-file", "-e", common)
+    for copy in (tmp_path / "cache").rglob("*.git"):
+        shutil.rmtree(copy)
+    return mine
+
+
+@pytest.mark.parametrize("is_new_process", [False, True])
+def test_work_on_what_is_kept_nowhere_any_more_is_not_lost(
+    apart: GitStateManager, workspace: Workspace, fresh: Workspace, new_manager: NewManager, is_new_process: bool
+) -> None:
+    manager = new_manager() if is_new_process else apart
+    workspace.run("echo mine > a.txt; rm d/c.txt; head -c 9000000 /dev/urandom > large")
+    with pytest.raises(StateConflictError, match=r"another writer saved project 'alice' first: the latest is now "):
+        manager.save("alice", workspace, "mine")
+    (ours,) = (snapshot for snapshot in manager.history("alice") if snapshot.message == "mine")
+    assert manager.history("alice")[1].message == "4"
+    before = contents(workspace)
+    new_manager().restore("alice", ours.id, fresh)
+    assert contents(fresh) == before
+
+
+def test_work_on_what_is_kept_nowhere_any_more_is_merged_where_asked_for(
+    apart: GitStateManager, workspace: Workspace, fresh: Workspace, new_manager: NewManager
+) -> None:
+    workspace.run("echo mine > a.txt; rm d/c.txt")
+    saved = apart.save("alice", workspace, "mine", on_conflict="merge")
+    assert new_manager().load("alice", fresh) == saved
+    assert contents(fresh) == {"a.txt": b"mine\n", "b.txt": b"theirs\n", "count": b"4", "d/theirs.txt": b"new\n"}
+
+
+def test_work_on_what_is_kept_nowhere_any_more_is_put_on_top_where_asked_for(
+    apart: GitStateManager, workspace: Workspace, fresh: Workspace, new_manager: NewManager
+) -> None:
+    workspace.run("echo mine > a.txt")
+    saved = apart.save("alice", workspace, "mine", on_conflict="overwrite")
+    assert new_manager().load("alice", fresh) == saved
+    assert contents(fresh) == contents(workspace)
+
+
+def test_after_a_restore_of_what_is_kept_nowhere_any_more_a_save_is_not_lost(
+    new_manager: NewManager, workspace: Workspace, fresh: Workspace, git: Git, tmp_path: Path
+) -> None:
+    manager = new_manager(keep=2)
+    for number in range(3):
+        workspace.write_bytes("a.txt", b"%d" % number)
+        manager.save("alice", workspace, str(number))
+    oldest = manager.history("alice")[-1]
+    manager.restore("alice", oldest.id, workspace)
+    git("update-ref", "-d", f"refs/previous/{BRANCH}")
+    git("gc", "--prune=now", "--quiet")
+    for copy in (tmp_path / "cache").rglob("*.git"):
+        shutil.rmtree(copy)
+    workspace.write_bytes("b.txt", b"mine")
+    saved = manager.save("alice", workspace, "mine")
+    assert new_manager().load("alice", fresh) == saved
+    assert contents(fresh) == {"a.txt": b"1", "b.txt": b"mine"}
+
+
+def test_a_project_deleted_meanwhile_is_one_also_where_nothing_is_here_any_more(
+    new_manager: NewManager, workspace: Workspace, git: Git, tmp_path: Path
+) -> None:
+    mine = new_manager()
+    workspace.write_bytes("a.txt", b"x")
+    mine.save("alice", workspace)
+    new_manager(cache_directory=tmp_path / "theirs").delete("alice")
+    git("gc", "--prune=now", "--quiet")
+    for copy in (tmp_path / "cache").rglob("*.git"):
+        shutil.rmtree(copy)
+    workspace.write_bytes("a.txt", b"y")
+    with pytest.raises(StateConflictError, match="was deleted while this workspace was in use; it was not saved"):
+        mine.save("alice", workspace)
+    assert mine.save("alice", workspace, "anew").parent_id is None
+
+
 def test_a_conflict_option_that_is_none_is_refused(bare: Path) -> None:
     with pytest.raises(ValueError, match="on_conflict is 'error', 'merge' or 'overwrite', not 'ours'"):
         GitStateManager(bare, on_conflict="ours")  # type: ignore[arg-type]

@@ -119,19 +119,20 @@ class Bases:
     def _as_seen(
         self, cache: GitCache, branches: Branches, seen: Seen, workspace: Workspace, doing: str
     ) -> Base | None:
-        """The base that a process that is gone left this workspace on, if it is this one, and is still kept.
+        """The base that a process that is gone left this workspace on, if it is this one; nothing, if it is not kept.
 
         Others may have saved since: what they did must not be taken for what this workspace has removed.
         """
+        base = Base()
         try:
             tip, commit = (branches.bring(cache, one, doing) for one in (seen.tip, seen.commit))
         except GitFailure as failure:
             if not failure.is_gone:
                 raise
-            return None
-        listing = branches.listing(cache, commit, self._quota, doing)
-        base = Base(tip, commit, listing.entries, listing.sidecar, dict(seen.files), dict(seen.marks))
-        base.merged = tip if seen.is_merged else None
+        else:
+            listing = branches.listing(cache, commit, self._quota, doing)
+            base = Base(tip, commit, listing.entries, listing.sidecar, dict(seen.files), dict(seen.marks))
+            base.merged = tip if seen.is_merged else None
         return base if seen.is_of(look(workspace, base, self._leave_out)) else None
 
 

@@ -63,7 +63,9 @@ class GitFailure(Exception):
     @property
     def is_gone(self) -> bool:
         """Whether a commit that was asked for is not kept any more."""
-        return self.mentions(("not our ref", "unadvertised object", "did not send the commit"))
+        return self.mentions(
+            ("not our ref", "unadvertised object", "did not send the commit", "couldn't find remote ref")
+        )
 
     @property
     def is_about_the_remote(self) -> bool:

@@ -89,6 +89,7 @@ class Saver:
         self._on_conflict = on_conflict
         self._doing = f"saving project {branches.project_id!r}"
         self._may_have_new_root = True
+        self._lost: GitFailure | None = None
         self._seen = self._look()
 
     def _look(self) -> _Seen:
@@ -142,11 +143,9 @@ class Saver:
         raise StateError(f"{self._doing}: the branch {name!r} was moved {_ATTEMPTS} times meanwhile; save again")
 
     def _save(self, cache: GitCache, message: str) -> Snapshot:
-        base = self._base
-        for commit in {one.id: one for one in (base.tip, base.commit) if one is not None}.values():
-            self._branches.bring(cache, commit.id, self._doing)
-        is_root = base.tip is None or (self._may_have_new_root and base.tip.number + 1 >= self._keep)
-        blobs = {blob for entry in base.entries for blob in entry.content} | set(base.sidecar.values())
+        base, ground = self._base, self._ground(cache)
+        is_root = ground.tip is None or (self._may_have_new_root and ground.tip.number + 1 >= self._keep)
+        blobs = {blob for entry in ground.entries for blob in entry.content} | set(ground.sidecar.values())
         with writer(cache.git, blobs) as commits:
             made = self._make(commits)
             answer = self._answer(made.entries)
@@ -156,10 +155,12 @@ class Saver:
             if self._is_settled(made.entries) and base.side is not None:
                 raise base.side.error
             snapshot = self._describe(made, message, cache)
-            written, sidecar = self._commit(cache, commits, made, snapshot, is_root=is_root)
+            written, sidecar = self._commit(cache, commits, ground, made, snapshot, is_root=is_root)
         made = replace(made, sidecar=sidecar)
         merged: Commit | None = None
         try:
+            if self._lost is not None:
+                raise self._lost
             if base.merged is not None:
                 raise Rejected("the branch has work that this workspace has not seen")
             self._push(cache, written, is_root=is_root)
@@ -171,6 +172,31 @@ class Saver:
         base.side = None
         base.unconfirmed.clear()
         return (merged or written).snapshot
+
+    def _ground(self, cache: GitCache) -> Base:
+        """As much of the base as is on this machine now.
+
+        What others' saves have pushed out of the history, and this machine's copy has lost, is nowhere. Then every
+        file is read and written anew, so that no work is lost with it.
+        """
+        base = self._base
+        self._lost = self._missing(cache, base.tip)
+        if self._missing(cache, base.commit) is None:
+            return base if self._lost is None else replace(base, tip=None)
+        base.signatures = {}
+        self._seen = self._look()
+        return Base(base.tip if self._lost is None else None)
+
+    def _missing(self, cache: GitCache, commit: Commit | None) -> GitFailure | None:
+        """Why a commit cannot be had any more; None if it is here."""
+        try:
+            if commit is not None:
+                self._branches.bring(cache, commit.id, self._doing)
+        except GitFailure as failure:
+            if not failure.is_gone:
+                raise
+            return failure
+        return None
 
     def _is_settled(self, entries: Sequence[Entry]) -> bool:
         """Whether this very work is on a branch of its own, and nothing else is to be done with it."""
@@ -197,7 +223,7 @@ class Saver:
         base, tip = self._base, self._base.tip
         before: Sequence[Entry] = ()
         if tip is not None:
-            is_known = base.is_latest
+            is_known = base.is_latest or self._lost is not None
             before = base.entries if is_known else self._branches.listing(cache, tip, self._quota, self._doing).entries
         sizes = [entry.size for entry in made.entries if entry.kind == "file"]
         now = utc_now()
@@ -215,11 +241,17 @@ class Saver:
         )
 
     def _commit(
-        self, cache: GitCache, commits: CommitWriter, made: _Made, snapshot: Snapshot, *, is_root: bool
+        self,
+        cache: GitCache,
+        commits: CommitWriter,
+        ground: Base,
+        made: _Made,
+        snapshot: Snapshot,
+        *,
+        is_root: bool,
     ) -> tuple[Commit, dict[bytes, bytes]]:
         """The commit, not yet pushed, and its sidecar's blobs by path."""
-        base = self._base
-        number = 0 if is_root or base.tip is None else base.tip.number + 1
+        number = 0 if is_root or ground.tip is None else ground.tip.number + 1
         sidecar = {path: commits.take(data) for path, data in encode_sidecar(made.entries).items()}
         for entry in made.entries:
             if entry.kind == "link":
@@ -229,10 +261,10 @@ class Saver:
         commit_id = commits.commit(
             commit_message(snapshot, number, is_root=is_root),
             snapshot.created_at,
-            placed(base.entries, base.sidecar),
+            placed(ground.entries, ground.sidecar),
             placed(made.entries, sidecar),
-            parent=base.tip.id if base.tip and not is_root else None,
-            tree=base.commit.tree if base.commit else None,
+            parent=ground.tip.id if ground.tip and not is_root else None,
+            tree=ground.commit.tree if ground.commit else None,
         )
         (written,) = read_commits(cache.git, snapshot.project_id, [commit_id])
         # All of what was left out, where the commit only lists the first.
@@ -291,9 +323,10 @@ class Saver:
             base.tip, base.merged = winner, None
             raise _Again from failure
         disputed: list[str] = []
-        if self._on_conflict == "merge":
+        common = self._common(cache)
+        if self._on_conflict == "merge" and common is not None:
             theirs = self._branches.listing(cache, winner, self._quota, self._doing)
-            entries, disputed = merge(self._common(cache), made.entries, theirs.entries)
+            entries, disputed = merge(common, made.entries, theirs.entries)
             if not disputed:
                 return self._push_merge(cache, made, ours, winner, theirs, entries)
         before = base.side
@@ -303,11 +336,13 @@ class Saver:
         base.side = Side(ref, made.entries, self._on_conflict, error)
         raise error from failure
 
-    def _common(self, cache: GitCache) -> Sequence[Entry]:
-        """The tree that both sides come from."""
+    def _common(self, cache: GitCache) -> Sequence[Entry] | None:
+        """The tree that both sides come from; None where it cannot be had any more."""
         base = self._base
         if base.tip is None or base.is_latest or base.merged is not None:
             return base.entries
+        if self._lost is not None:
+            return None
         return self._branches.listing(cache, base.tip, self._quota, self._doing).entries
 
     def _push_merge(

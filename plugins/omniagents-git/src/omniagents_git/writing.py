@@ -60,6 +60,7 @@ class CommitWriter:
         """Write the commit that turns ``before``, the files of ``tree``, into ``after``; its id.
 
         Args:
+            tree: None for one without files.
             merged: Another parent.
 
         Raises:
@@ -73,8 +74,7 @@ class CommitWriter:
             stream.write(b"from " + parent.encode() + b"\n")
         if merged is not None:
             stream.write(b"merge " + merged.encode() + b"\n")
-        if tree is not None:
-            stream.write(b"M 040000 " + tree.encode() + b' ""\n')
+        stream.write(b"deleteall\n" if tree is None else b"M 040000 " + tree.encode() + b' ""\n')
         for path in before.keys() - after.keys():
             stream.write(b"D " + _quoted(path) + b"\n")
         for path, (mode, blob) in after.items():
