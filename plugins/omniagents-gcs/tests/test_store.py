@@ -13,6 +13,7 @@ from google.cloud import storage
 from tests.services.gcs.fault_server import FaultServer
 
 from omniagents.errors import StateConfigurationError
+from omniagents_gcs import bucket
 from omniagents_gcs.naming import clean_prefix
 from omniagents_gcs.store import GCSStore
 from omniagents_snapshot.store import ObjectMissingError
@@ -92,6 +93,20 @@ def test_a_head_and_a_manifest_are_stored_by_one_request(store: GCSStore, server
 def test_a_pack_is_announced_and_then_streamed(store: GCSStore, server: FaultServer) -> None:
     store.put_new("p/packs/x", bytes(16 << 20))
     assert [seen.operation for seen in server.seen] == ["announce", "upload"]
+
+
+def test_what_is_downloaded_is_not_taken_in_small_pieces(store: GCSStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put_new("pack", bytes(1 << 20))
+    sizes: list[int] = []
+    write = bucket._Sink.write
+
+    def noted(sink: bucket._Sink, piece: bytes) -> int:
+        sizes.append(len(piece))
+        return write(sink, piece)
+
+    monkeypatch.setattr(bucket._Sink, "write", noted)
+    assert len(store.get("pack", (0, 1 << 20))) == 1 << 20
+    assert sizes == [1 << 18] * 4
 
 
 def test_requests_say_who_asks(store: GCSStore, server: FaultServer) -> None:
