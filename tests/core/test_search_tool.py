@@ -93,6 +93,49 @@ def test_stops_at_the_limit_and_says_that_there_are_more(backend, make):
     assert "more" not in search(backend, "x", max_matches=6).content
 
 
+def test_of_more_matches_in_one_file_than_the_limit_it_says_which_limit_it_was(backend, make):
+    make(a=b"x\n" * 3)
+    assert search(backend, "x", max_matches=2).content == (
+        "Found 2 matches for 'x' in 1 file, and there are more:\na\nL1: x\nL2: x\n"
+        "Stopped after 2 matches. Narrow path or include, or raise max_matches, to see more."
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        (b"w" * 1900, {"max_matches": 5000}),
+        ("ü".encode() * 1900, {"max_matches": 5000}),
+        (b"w" * 1900, {"context": 50}),
+        (b"www", {"max_matches": 5000, "context": 50}),
+    ],
+    ids=["long lines", "no ASCII", "context", "short lines"],
+)
+def test_more_than_can_be_shown_is_cut_and_never_an_error(backend, make, line, arguments):
+    make(a=(line + b"\n") * 6000)
+    result = search(backend, "[wü]", **arguments)
+    *lines, showing, stopped = result.content.splitlines()
+    assert not result.is_error
+    assert 40_000 < len("\n".join(lines)) <= 50_100
+    assert re.fullmatch(r"\[Showing [\d,]+ of [\d,]+ lines of results\. To see the others, .*\]", showing)
+    assert re.fullmatch(
+        r"Stopped after [\d,]+ matches\. Narrow path or include(, or raise max_matches,)? to see more\.", stopped
+    )
+
+
+def test_more_names_than_can_be_shown_are_cut_and_never_an_error(backend, workspace_root):
+    for number in range(1200):
+        (workspace_root / f"{number:04}{'d' * 200}").write_bytes(b"x\n")
+    result = search(backend, "x", names_only=True, max_matches=5000)
+    *names, showing, stopped = result.content.splitlines()
+    assert 40_000 < len("\n".join(names)) <= 50_100
+    assert showing == (
+        f"[Showing {len(names) - 1:,} of {len(result.data['files']):,} lines of results. "
+        "To see the others, call again with a narrower path or include.]"
+    )
+    assert stopped == f"Stopped after {len(result.data['files']):,} files. Narrow path or include to see more."
+
+
 def test_matches_of_one_file_can_be_limited(backend, make):
     make(a=b"x\n" * 3, b=b"x\n")
     assert search(backend, "x", max_matches_per_file=2).content == (

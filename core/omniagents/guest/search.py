@@ -28,7 +28,9 @@ _FILE_SECONDS = 2.0
 _WIDE_CONTEXT = 20
 _MAX_CONTEXT = 50
 _MAX_WIDENED_BYTES = 4 << 20  # it is read in the guest itself, which stays small
-_MAX_CHARACTERS = 200_000
+# Three times what a result shows; and however it is written as JSON, it fits into one reply.
+_MAX_CHARACTERS = 150_000
+_CHARACTERS_AROUND = 8  # of each line and path: its number, and what stands between them
 _CHUNK_FILES = (8, 16, 32, 64)  # small ones first, so that a common word is found at once
 _CHUNK_BYTES = 24 << 10
 # About 100 files and 2 MB: what is searched sooner than two workers are forked.
@@ -139,16 +141,25 @@ class _Found:
         self.more = result["is_full"]
 
     def _add_file(self, path: str, lines: List[Any], matches: int, more: bool) -> None:
-        if self._room == 0 or self._characters > _MAX_CHARACTERS:
+        if self._room == 0:
             self.more = True
             return
         if matches > self._room:
             self.more = True
             lines, matches = _first(lines, self._room, self._context), self._room
-        self._room -= matches
-        self.matches += matches
-        self._characters += sum(len(line[2]) for line in lines)
-        self.files.append({"path": path, "lines": lines, "matches": matches, "more": more})
+        self._characters += len(path) + _CHARACTERS_AROUND
+        fitting = list(itertools.takewhile(self._fits, lines))
+        if len(fitting) < len(lines):
+            lines, matches = fitting, sum(line[1] for line in fitting)
+        self.more = self.more or self._characters > _MAX_CHARACTERS
+        if matches:
+            self._room -= matches
+            self.matches += matches
+            self.files.append({"path": path, "lines": lines, "matches": matches, "more": more})
+
+    def _fits(self, line: List[Any]) -> bool:
+        self._characters += len(line[2]) + _CHARACTERS_AROUND
+        return self._characters <= _MAX_CHARACTERS
 
     def as_json(self) -> Dict[str, Any]:
         return {
@@ -180,7 +191,7 @@ def _first(lines: List[Any], matches: int, context: int) -> List[Any]:
 def _search(context: Context, query: Query, scope: _Scope, arguments: Dict[str, Any], deadline: float) -> _Found:
     names_only = bool(arguments.get("names_only"))
     max_matches = arguments.get("max_matches") or _MAX_MATCHES
-    of_file = 1 if names_only else min(arguments.get("max_matches_per_file") or max_matches, max_matches + 1)
+    of_file = 1 if names_only else min(arguments.get("max_matches_per_file") or max_matches + 1, max_matches + 1)
     around_lines = 0 if names_only else min(arguments.get("context") or 0, _MAX_CONTEXT)
     searcher = Searcher(
         query, context.root.path.rstrip("/") + "/", Limits(of_file, around_lines), max_matches, names_only, deadline

@@ -60,9 +60,10 @@ class SearchFileContentTool(Tool):
         lines, shown = cap_lines(body)
         parts = [_header(arguments, value), *lines]
         if shown < len(body):
+            others = "" if arguments.names_only else ", with max_matches_per_file, or with names_only=true"
             parts.append(
                 f"[Showing {shown:,} of {len(body):,} lines of results. To see the others, call again with a narrower "
-                "path or include, with max_matches_per_file, or with names_only=true.]"
+                f"path or include{others}.]"
             )
         return ToolResult("\n".join([*parts, *_notes(arguments, value)]), data=value)
 
@@ -125,7 +126,8 @@ def _notes(arguments: Any, value: dict[str, Any]) -> list[str]:
     if value["more"]:
         nouns = ("file", "files") if arguments.names_only else ("match", "matches")
         stopped = plural(value["matches"], *nouns)
-        notes.append(f"Stopped after {stopped}. Narrow path or include, or raise max_matches, to see more.")
+        raised = ", or raise max_matches," if value["matches"] >= arguments.max_matches else ""
+        notes.append(f"Stopped after {stopped}. Narrow path or include{raised} to see more.")
     if value["unfinished"]["count"]:
         files = ", ".join(display(name) for name in value["unfinished"]["names"])
         notes.append(
