@@ -29,6 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script, this folder is the only one
 
+from tests.services.daemon import Daemon
 from tests.services.session import note_start
 
 __all__ = ["IMAGES", "address", "archive_of", "engine_answers", "ensure_image", "start", "stop"]
@@ -54,9 +55,6 @@ exec runc "$@"
 """
 
 _START_SECONDS = 60.0
-
-# Not waited for and not forgotten, which Python would warn of: it outlives this process.
-_started: list[subprocess.Popen[bytes]] = []
 _STOP_SECONDS = 30.0
 _COMMANDS = ("docker", "dockerd", "containerd", "runc", "iptables", "mmdebstrap", "busybox")
 
@@ -157,9 +155,7 @@ def _start_engine() -> None:
         *_runtime_options(),
     ]  # fmt: skip
     PID_FILE.unlink(missing_ok=True)
-    with LOG.open("ab") as log:
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    _started.append(engine)
+    engine = Daemon(command, LOG)
     _wait(lambda: engine_answers() or engine.poll() is not None, _START_SECONDS, f"dockerd does not answer, see {LOG}")
     if engine.poll() is not None:
         raise RuntimeError(f"dockerd ended with {engine.returncode}; {LOG} ends with: {_tail(LOG)}")

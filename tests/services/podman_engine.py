@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script, this folder is the only one
 
+from tests.services.daemon import Daemon
 from tests.services.session import note_start
 
 __all__ = ["IMAGE", "address", "folder", "start", "stop"]
@@ -30,9 +31,6 @@ IMAGE = "omniagents-test:python"
 
 _COMMANDS = ("podman", "catatonit", "runc", "mmdebstrap")
 _START_SECONDS = 60.0
-
-# Not waited for and not forgotten, which Python would warn of: it outlives this process.
-_started: list[subprocess.Popen[bytes]] = []
 
 # As docker_engine.py's; Podman also asks for a limit of processes that a machine without the capability cannot set.
 _RUNTIME = """\
@@ -105,9 +103,7 @@ def _podman() -> list[str]:
 
 def _launch(folder: Path) -> None:
     command = [*_podman(), "system", "service", "--time=0", address()]
-    with (folder / "service.log").open("ab") as log:
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    _started.append(engine)
+    engine = Daemon(command, folder / "service.log")
     (folder / "pid").write_text(str(engine.pid), encoding="ascii")
     note_start(folder)
     end = time.monotonic() + _START_SECONDS
