@@ -109,13 +109,13 @@ class EndingTests(AgentTests):
         events = make_agent([Turn(calls=[shell(_LONG)]), Turn("Done.")]).stream("Sleep.")
         assert any(isinstance(event, ToolCallStarted) for event in events)
         self.until_it_sleeps(backend)
-        events.close()  # type: ignore[attr-defined]
+        events.close()
         self.assert_nothing_sleeps(backend)
 
     def test_closing_an_asynchronous_stream_stops_its_tool_call(self, make_agent: MakeAgent, backend: Backend) -> None:
         async def scenario() -> None:
             agent = make_agent([Turn(calls=[shell(_LONG)]), Turn("Done.")])
-            async with aclosing(agent.astream("Sleep.")) as events:  # type: ignore[type-var]
+            async with aclosing(agent.astream("Sleep.")) as events:
                 async for event in events:
                     if isinstance(event, ToolCallStarted):
                         break

@@ -45,7 +45,7 @@ class RunningTests(AgentTests):
     def test_an_asynchronous_stream_has_the_same_events(self, make_agent: MakeAgent) -> None:
         async def scenario() -> list[AgentEvent]:
             agent = make_agent([Turn("I write.", [write("a.txt", "a")]), Turn(_TEXT)])
-            async with aclosing(agent.astream("Write.")) as events:  # type: ignore[type-var]
+            async with aclosing(agent.astream("Write.")) as events:
                 return [event async for event in events]
 
         self.check_events(asyncio.run(scenario()))
