@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from omniagents._ids import encode_project_id
+from omniagents.errors import SnapshotNotFoundError, StateError
 from omniagents.testing._trees import contents, described
 from omniagents.workspace import Workspace
 from omniagents_git.state_manager import GitStateManager
+from omniagents_snapshot.progress import Progress
 
 NewManager = Callable[..., GitStateManager]
 Git = Callable[..., str]
@@ -268,6 +270,71 @@ def test_deleting_a_project_removes_every_branch_of_it(
     manager.delete("alice")
     assert [ref.rpartition("/")[2][:4] for ref in git("for-each-ref", "--format=%(refname)").split()] == ["bob-"]
     assert not [path for path in (tmp_path / "cache").rglob("*alice*") if path.suffix != ".lock"]
+
+
+def test_a_fork_is_a_commit_on_the_same_tree(new_manager: NewManager, workspace: Workspace, git: Git) -> None:
+    manager = new_manager()
+    workspace.write_bytes("a.txt", b"one")
+    first = manager.save("alice", workspace, "one")
+    workspace.write_bytes("a.txt", b"two")
+    manager.save("alice", workspace, "two")
+    manager.fork("alice", "bob", snapshot_id=first.id)
+    forked = f"omniagents/{encode_project_id('bob')}"
+    assert git("rev-parse", f"{forked}^{{tree}}") == git("rev-parse", f"{first.id}^{{tree}}")
+    assert git("rev-list", "--count", forked) == "1"
+    assert [snapshot.message for snapshot in manager.history("bob")] == ["one"]
+    assert manager.projects() == ["alice", "bob"]
+
+
+def test_a_fork_of_nothing_or_onto_something_is_refused(new_manager: NewManager, workspace: Workspace) -> None:
+    manager = new_manager()
+    with pytest.raises(SnapshotNotFoundError, match=r"^project 'alice' has no snapshot: nothing was saved yet$"):
+        manager.fork("alice", "bob")
+    workspace.write_bytes("a.txt", b"x")
+    for project_id in ("alice", "bob"):
+        manager.save(project_id, workspace)
+    with pytest.raises(StateError, match=r"^project 'bob' exists already, at least in part; delete it first, or fork"):
+        manager.fork("alice", "bob")
+
+
+def test_lines_are_compared_whatever_the_branch_calls_the_file(new_manager: NewManager, workspace: Workspace) -> None:
+    manager = new_manager()
+    workspace.run("mkdir -p sub/.git; echo one > sub/.git/config; head -c 9000000 /dev/zero > large; ln -s one link")
+    first = manager.save("alice", workspace)
+    workspace.run("echo two > sub/.git/config; echo x >> large; ln -sfn two link; chmod 600 sub/.git/config")
+    second = manager.save("alice", workspace)
+    found = manager.diff("alice", first.id, second.id).changes
+    assert [(one.path, one.parts) for one in found] == [
+        ("large", ("content", "time")),
+        ("link", ("time", "target")),
+        ("sub/.git/config", ("content", "mode", "time")),
+    ]
+    assert "".join(manager.diff_text("alice", first.id, second.id)) == (
+        "Binary or large files a/large and b/large differ\n"
+        "--- a/link\n+++ b/link\n@@ -1 +1 @@\n-link to one\n+link to two\n"
+        "--- a/sub/.git/config\n+++ b/sub/.git/config\n@@ -1 +1 @@\n-one\n+two\n"
+    )
+
+
+def test_progress_tells_what_is_done_of_how_much(
+    new_manager: NewManager, workspace: Workspace, fresh: Workspace
+) -> None:
+    told: list[Progress] = []
+    manager = new_manager(progress=told.append)
+
+    def phases() -> list[tuple[object, ...]]:
+        ends = {one.phase: (one.phase, one.files, one.total_files, one.bytes, one.total_bytes) for one in told}
+        told.clear()
+        return list(ends.values())
+
+    workspace.write_bytes("a", b"a" * 100_000)
+    workspace.write_bytes("b", b"b" * 200_000)
+    manager.save("alice", workspace)
+    assert phases() == [("scan", 0, None, 0, None), ("read", 2, 2, 300_000, 300_000), ("store", 0, None, 0, None)]
+    manager.load("alice", fresh)
+    assert phases() == [("scan", 0, None, 0, None), ("write", 2, 2, 300_000, 300_000)]
+    manager.check("alice")
+    assert phases() == [("check", 1, 1, 0, None)]
 
 
 def test_checking_finds_everything_whole(new_manager: NewManager, workspace: Workspace) -> None:

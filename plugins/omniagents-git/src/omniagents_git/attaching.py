@@ -17,6 +17,7 @@ from omniagents_git.planning import look, make_plan
 from omniagents_git.restoring import carry_out
 from omniagents_git.seen import Seen, SeenFiles, signature
 from omniagents_git.tree import Entry, Quota
+from omniagents_snapshot.progress import Reporter
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -91,6 +92,7 @@ class Bases:
         wanted: Commit,
         workspace: Workspace,
         doing: str,
+        reporter: Reporter,
     ) -> Snapshot:
         """Make a workspace equal to a commit, and remember it.
 
@@ -101,9 +103,10 @@ class Bases:
         before = self._bases.pop(branches.project_id, None)
         if before is None or before.commit is None:
             before = base
+        reporter.start("scan")
         plan = make_plan(look(workspace, before, self._leave_out), base.entries, _content_knower(before))
         kept = {path: before.signatures[path] for path in plan.keep}
-        written, marks = carry_out(cache.git, workspace, plan)
+        written, marks = carry_out(cache.git, workspace, plan, reporter)
         base.signatures, base.marks, base.kept_venvs = kept | written, kept | marks, before.kept_venvs
         self.keep(branches.project_id, base, workspace)
         self.note(branches.project_id)

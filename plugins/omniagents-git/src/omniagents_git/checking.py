@@ -11,6 +11,7 @@ from omniagents_git.cache import GitCache
 from omniagents_git.failures import GitFailure
 from omniagents_git.objects import read_commits, read_listing
 from omniagents_git.tree import Quota
+from omniagents_snapshot.progress import Reporter
 
 __all__ = ["CheckReport", "Problem", "check_project"]
 
@@ -47,7 +48,9 @@ class CheckReport:
         return not self.problems
 
 
-def check_project(branches: Branches, cache: GitCache, quota: Quota, *, keep: int, read_data: bool) -> CheckReport:
+def check_project(
+    branches: Branches, cache: GitCache, quota: Quota, *, keep: int, read_data: bool, reporter: Reporter
+) -> CheckReport:
     """Fetch the project's branches whole into ``cache``, which is empty, and look at every snapshot's tree.
 
     git itself hashes every object it receives, and finds those that are missing.
@@ -62,7 +65,7 @@ def check_project(branches: Branches, cache: GitCache, quota: Quota, *, keep: in
     if remote:
         cache.fetch_whole(remote, doing=doing)
         ids = [commit.id for commit in branches.history(cache, keep, doing)]
-        problems = _problems(branches, cache, quota, ids)
+        problems = _problems(branches, cache, quota, ids, reporter)
     if read_data:
         try:
             cache.git.run("fsck", "--full", "--no-progress", "--no-dangling", "--connectivity-only")
@@ -79,11 +82,16 @@ def check_project(branches: Branches, cache: GitCache, quota: Quota, *, keep: in
     )
 
 
-def _problems(branches: Branches, cache: GitCache, quota: Quota, ids: Sequence[str]) -> list[Problem]:
+def _problems(
+    branches: Branches, cache: GitCache, quota: Quota, ids: Sequence[str], reporter: Reporter
+) -> list[Problem]:
     found = []
+    reporter.start("check", len(ids))
     for commit in read_commits(cache.git, branches.project_id, ids):
+        reporter.add(1)
         try:
             read_listing(cache.git, commit, quota)
         except (StateCorruptError, StateQuotaError, GitFailure) as error:
             found.append(Problem(commit.id, str(error), (commit.id,)))
+    reporter.finish()
     return found

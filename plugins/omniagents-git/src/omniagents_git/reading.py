@@ -12,6 +12,7 @@ from omniagents.records import ExportedEntry, LeftOut
 from omniagents_git.seen import Signature, signature_if_settled
 from omniagents_git.tree import Entry, Quota, entry_of
 from omniagents_snapshot.chunking import split
+from omniagents_snapshot.progress import Reporter
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -49,6 +50,7 @@ def read_files(
     project_id: str,
     started_ns: int,
     quota: Quota,
+    reporter: Reporter,
 ) -> ReadFiles:
     """Read these files, and those that change meanwhile again.
 
@@ -63,7 +65,7 @@ def read_files(
     result = ReadFiles()
     for _ in range(_ROUNDS if paths else 0):
         done = sum(entry.size for entry in result.entries.values())
-        meter = _Meter(done, lambda size: quota.check(project_id, size, 0))
+        meter = _Meter(done, lambda size: quota.check(project_id, size, 0), reporter)
         asked = list(paths)
         expected = iter(asked)
         for exported in workspace.export(asked):
@@ -82,12 +84,14 @@ def read_files(
 class _Meter:
     """Adds up what is read: a scan's sizes are the environment's word only."""
 
-    def __init__(self, start: int, check: Callable[[int], None]) -> None:
+    def __init__(self, start: int, check: Callable[[int], None], reporter: Reporter) -> None:
         self.total = start
         self._check = check
+        self._reporter = reporter
 
     def passing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
+        self._reporter.add(1)
+        for chunk in self._reporter.counted(chunks):
             self.total += len(chunk)
             self._check(self.total)
             yield chunk

@@ -27,6 +27,7 @@ from omniagents_git.seen import Signature, marks_of, signature
 from omniagents_git.sidecar import encode_sidecar
 from omniagents_git.tree import Entry, Quota, count_changed, encode_path, entry_of, kept_mode
 from omniagents_git.writing import CommitWriter, placed, writer
+from omniagents_snapshot.progress import Reporter
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -67,6 +68,7 @@ class Saver:
         leave_out: In gitignore syntax.
         keep: How many saves make a branch before it is given a new root.
         on_conflict: What to do where another writer was first.
+        reporter: Told how far it is.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Saver:
         quota: Quota,
         keep: int,
         on_conflict: OnConflict,
+        reporter: Reporter,
     ) -> None:
         self._branches = branches
         self._base = base
@@ -87,12 +90,14 @@ class Saver:
         self._quota = quota
         self._keep = keep
         self._on_conflict = on_conflict
+        self._reporter = reporter
         self._doing = f"saving project {branches.project_id!r}"
         self._may_have_new_root = True
         self._lost: GitFailure | None = None
         self._seen = self._look()
 
     def _look(self) -> _Seen:
+        self._reporter.start("scan")
         found = look(self._workspace, self._base, self._leave_out)
         size = sum(info.size for info in found.entries if info.kind == "file")
         self._quota.check(self._branches.project_id, size, len(found.entries))
@@ -154,6 +159,7 @@ class Saver:
                 return answer
             if self._is_settled(made.entries) and base.side is not None:
                 raise base.side.error
+            self._reporter.start("store")
             snapshot = self._describe(made, message, cache)
             written, sidecar = self._commit(cache, commits, ground, made, snapshot, is_root=is_root)
         made = replace(made, sidecar=sidecar)
@@ -171,6 +177,7 @@ class Saver:
         base.marks = marks_of(self._seen.scan.entries)
         base.side = None
         base.unconfirmed.clear()
+        self._reporter.finish()
         return (merged or written).snapshot
 
     def _ground(self, cache: GitCache) -> Base:
@@ -205,6 +212,8 @@ class Saver:
 
     def _make(self, commits: CommitWriter) -> _Made:
         seen = self._seen
+        sizes = {info.path: info.size for info in seen.scan.entries}
+        self._reporter.start("read", len(seen.dirty), sum(sizes[path] for path in seen.dirty))
         read = read_files(
             self._workspace,
             seen.dirty,
@@ -212,7 +221,9 @@ class Saver:
             project_id=self._branches.project_id,
             started_ns=seen.scan.started_ns,
             quota=self._quota,
+            reporter=self._reporter,
         )
+        self._reporter.finish()
         found = (seen.known.get(info.path) or read.entries.get(info.path) for info in seen.scan.entries)
         kept = {path: known for path, known in self._base.signatures.items() if path in seen.known}
         return _Made(

@@ -24,6 +24,7 @@ from omniagents_git.seen import SeenFiles
 from omniagents_git.tree import Quota
 from omniagents_git.upkeep import Upkeep
 from omniagents_snapshot.exclusion import DEFAULT_LEAVE_OUT
+from omniagents_snapshot.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -53,6 +54,8 @@ class GitStateManager(Upkeep, StateManager):
             workspace: it gets the others' files by the next ``load``.
         leave_out: What else is not saved, in gitignore syntax. A workspace adds to it by a file ``.omniagentsignore``.
         timeout_seconds: For each git command.
+        progress: Told how far saves, loads, restores and checks have come, as ``omniagents_snapshot.progress`` says; in
+            ``check``, files are snapshots. ``store`` is the commit and its push, of which nothing is counted.
         cache_directory: Where this machine keeps copies of branches; by default in the user's cache directory. Losing
             it costs time only.
 
@@ -74,11 +77,14 @@ class GitStateManager(Upkeep, StateManager):
         on_conflict: OnConflict = "error",
         leave_out: Sequence[str] = DEFAULT_LEAVE_OUT,
         timeout_seconds: float = 600.0,
+        progress: ProgressCallback | None = None,
         cache_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep is at least 1, not {keep!r}")
         check_prefix(branch_prefix)
+        #: Told how far calls that begin from now on have come.
+        self.progress = progress
         self._on_conflict = _checked(on_conflict)
         address = parse_remote(remote)
         self._repository = Repository(
@@ -116,7 +122,7 @@ class GitStateManager(Upkeep, StateManager):
             if tip is None:
                 self._bases.keep(project_id, Base(), workspace)
                 return None
-            return self._bases.make_equal(cache, branches, tip, tip, workspace, doing)
+            return self._bases.make_equal(cache, branches, tip, tip, workspace, doing, self._reporter(project_id))
 
         with self._repository.alone(project_id):
             return self._repository.with_cache(project_id, doing, work)
@@ -188,7 +194,7 @@ class GitStateManager(Upkeep, StateManager):
                 project_id,
                 doing,
                 lambda cache: self._bases.make_equal(
-                    cache, branches, branches.tip(cache, doing), wanted, workspace, doing
+                    cache, branches, branches.tip(cache, doing), wanted, workspace, doing, self._reporter(project_id)
                 ),
             )
 
@@ -221,6 +227,7 @@ class GitStateManager(Upkeep, StateManager):
             quota=self._repository.quota,
             keep=self._repository.keep,
             on_conflict=on_conflict,
+            reporter=self._reporter(branches.project_id),
         )
 
 

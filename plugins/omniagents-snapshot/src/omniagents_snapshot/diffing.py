@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import partial
 from typing import Literal
 
 from omniagents.state import Snapshot
@@ -15,7 +16,11 @@ from omniagents_snapshot.model import Entry, Tree, encode_path
 from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.restoring import everything
 
-__all__ = ["Change", "SnapshotDiff", "diff_lines", "diff_trees"]
+__all__ = ["Change", "ReadEntries", "SnapshotDiff", "compare_lines", "diff_lines", "diff_trees"]
+
+#: Given a tree and which of its paths count: their entries in the tree's order, each with its content, to be consumed
+#: one after the other, and to the end.
+ReadEntries = Callable[[Tree, Callable[[str], bool]], Iterator[tuple[Entry, Iterator[bytes]]]]
 
 _NO_NEWLINE = "\\ No newline at end of file\n"
 
@@ -55,6 +60,13 @@ def diff_lines(
     repository: Repository, before: Tree, after: Tree, within: Callable[[str], bool], max_file_bytes: int
 ) -> Iterator[str]:
     """The differences of text files as ``diff -u`` has them, each line with its end."""
+    return compare_lines(partial(read_entries, repository), before, after, within, max_file_bytes)
+
+
+def compare_lines(
+    read: ReadEntries, before: Tree, after: Tree, within: Callable[[str], bool], max_file_bytes: int
+) -> Iterator[str]:
+    """As ``diff_lines``, of trees that are kept elsewhere."""
     pairs = list(_differing(before, after, within))
     old_files, new_files = (
         (
@@ -64,8 +76,8 @@ def diff_lines(
         if pairs
         else (set(), set())
     )
-    old_contents = read_entries(repository, before, old_files.__contains__)
-    new_contents = read_entries(repository, after, new_files.__contains__)
+    old_contents = read(before, old_files.__contains__)
+    new_contents = read(after, new_files.__contains__)
     for old, new in pairs:
         old_data = _next(old_contents) if old is not None and old.path in old_files else None
         new_data = _next(new_contents) if new is not None and new.path in new_files else None
