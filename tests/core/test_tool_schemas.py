@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from omniagents.backends.base import Backend
 from omniagents.tools.base import Tool
 from omniagents.tools.glob_tool import GlobTool
 from omniagents.tools.list_directory_tool import ListDirectoryTool
@@ -56,3 +57,19 @@ def test_a_tool_on_what_is_no_backend_is_refused_when_it_is_made(backend: Any) -
     with pytest.raises(TypeError) as raised:
         ReadFileTool(backend=backend)
     assert str(raised.value) == f"backend is a backend, not {backend!r}"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        (ReadFileTool, {"absolute_path": "q" * 100_000}),
+        (ListDirectoryTool, {"path": "q/" * 50_000}),
+        (ReadFileTool, {"absolute_path": "a", "k" * 100_000: 1}),
+        (ReadFileTool, {"absolute_path": "a", **{f"k{number}": 1 for number in range(20_000)}}),
+    ],
+    ids=["path", "deep path", "name", "names"],
+)
+def test_a_refusal_does_not_repeat_all_of_what_was_sent(backend: Backend, tool: type[Tool], arguments: Any) -> None:
+    result = tool(backend).execute(**arguments)
+    assert result.error_type in ("FILE_NOT_FOUND", "INVALID_ARGUMENTS")
+    assert len(result.content) < 10_000

@@ -40,6 +40,8 @@ __all__ = [
 
 # What one result shows a model at most; the marker that says what was cut is not counted.
 MAX_RESULT_CHARACTERS = 50_000
+# Longer ones repeat what a model has sent.
+_MOST_OF_REFUSAL = 8_000
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,14 @@ def refused(refusal: GuestCallError) -> ToolResult:
     """
     if refusal.code == "INTERNAL":
         raise refusal
-    return ToolResult(str(refusal), is_error=True, error_type=refusal.code, data=refusal.details)
+    return ToolResult(_shortened(str(refusal)), is_error=True, error_type=refusal.code, data=refusal.details)
+
+
+def _shortened(message: str) -> str:
+    """The beginning and the end, where what was sent and is quoted has no end."""
+    if len(message) <= _MOST_OF_REFUSAL:
+        return message
+    return f"{message[: _MOST_OF_REFUSAL // 2]} \u2026 {message[-_MOST_OF_REFUSAL // 4 :]}"
 
 
 def _explain(error: ValidationError, tool: Tool) -> str:
@@ -266,7 +275,7 @@ def _explain(error: ValidationError, tool: Tool) -> str:
             problems.append(f"{name!r} is required")
         else:
             problems.append(f"{name!r}: {problem['msg']} (got {problem['input']!r:.80})")
-    return f"{tool.name}: {'; '.join(problems)}. {valid_arguments(tool)}"
+    return f"{tool.name}: {_shortened('; '.join(problems))}. {valid_arguments(tool)}"
 
 
 def valid_arguments(tool: Tool) -> str:
