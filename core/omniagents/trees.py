@@ -34,6 +34,7 @@ _MAX_NAME = 1 << 20  # neither depth nor length of a path is limited by what wal
 _MAX_LINE = 64 << 20  # a batch of a scan: 1,000 entries
 _MAX_ENTRIES = 10_000_000
 _PIECE = 1 << 18
+_CONTENT = _PIECE - archive.LENGTH.size  # with its length one frame
 _NOT_BELOW = frozenset(("", ".", ".."))
 
 
@@ -167,19 +168,20 @@ def encode_names(paths: Iterable[str]) -> bytes:
 def encode_import(entries: Iterable[ImportEntry], remove: Sequence[str], send: Callable[[bytes], bool]) -> bool:
     """Send the stream of an import in pieces; False, and no more is read, once ``send`` finds that the call ended."""
     names = encode_names(remove)
-    pending, size = [archive.LENGTH.pack(len(names)), names], len(names)
+    pending: list[bytes | memoryview] = [archive.LENGTH.pack(len(names)), names]
+    size = sum(map(len, pending))
     for entry in entries:
         for part in _encoded(entry):
-            pending.append(part)
-            size += len(part)
-            if size >= _PIECE:
+            if size + len(part) > _PIECE:
                 if not send(b"".join(pending)):
                     return False
                 pending, size = [], 0
+            pending.append(part)
+            size += len(part)
     return send(b"".join(pending))
 
 
-def _encoded(entry: ImportEntry) -> Iterator[bytes]:
+def _encoded(entry: ImportEntry) -> Iterator[bytes | memoryview]:
     info = entry.info
     path, target = os.fsencode(info.path), os.fsencode(info.target or "")
     kind = _KINDS.index(info.kind)
@@ -187,8 +189,9 @@ def _encoded(entry: ImportEntry) -> Iterator[bytes]:
     if info.kind != "file":
         return
     for chunk in entry.chunks:
-        for start in range(0, len(chunk), _PIECE):
-            piece = chunk[start : start + _PIECE]
+        view = memoryview(chunk)
+        for start in range(0, len(chunk), _CONTENT):
+            piece = view[start : start + _CONTENT]
             yield archive.LENGTH.pack(len(piece))
             yield piece
     yield archive.LENGTH.pack(0) + b"\0"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from omniagents import trees
 from omniagents.errors import GuestCallError
-from omniagents.guest import archive
+from omniagents.guest import archive, protocol
 from omniagents.guest.context import Call, Context
 from omniagents.guest.failure import GuestFailure
 from omniagents.guest.files import describe
@@ -431,6 +431,12 @@ def test_random_exports_are_refused_by_the_host(stream: bytes):
 def test_a_wrong_number_of_statuses_is_refused():
     with pytest.raises(GuestCallError, match="another number of entries"):
         trees.decode_statuses(b"x" * archive.STATUS.size, Listing())
+
+
+def test_large_content_goes_out_in_whole_frames():
+    sent: list[bytes] = []
+    trees.encode_import([entry("f", content=bytes(3 << 20))], [], lambda data: sent.append(data) is None)
+    assert [len(data) for data in sent[1:-1]] == [protocol.CHUNK] * 12
 
 
 def test_no_more_is_read_for_an_import_that_has_ended():

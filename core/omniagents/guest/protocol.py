@@ -96,17 +96,18 @@ class FrameReader:
         buffer += data
         frames: List[Frame] = []
         position = 0
-        while len(buffer) - position >= _LENGTHS.size:
-            header_size, payload_size = _LENGTHS.unpack_from(buffer, position)
-            if header_size > self._max_header or payload_size > self._max_payload:
-                raise FrameError("a frame of %d + %d bytes is over the limit" % (header_size, payload_size))
-            start = position + _LENGTHS.size
-            end = start + header_size + payload_size
-            if len(buffer) < end:
-                break
-            head = bytes(buffer[start : start + header_size])
-            frames.append((_parse(head), bytes(buffer[start + header_size : end])))
-            position = end
+        with memoryview(buffer) as view:
+            while len(view) - position >= _LENGTHS.size:
+                header_size, payload_size = _LENGTHS.unpack_from(view, position)
+                if header_size > self._max_header or payload_size > self._max_payload:
+                    raise FrameError("a frame of %d + %d bytes is over the limit" % (header_size, payload_size))
+                start = position + _LENGTHS.size
+                end = start + header_size + payload_size
+                if len(view) < end:
+                    break
+                head = bytes(view[start : start + header_size])
+                frames.append((_parse(head), bytes(view[start + header_size : end])))
+                position = end
         del buffer[:position]
         return frames
 
