@@ -22,6 +22,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 import platformdirs
 
 from omniagents._ids import check_project_id
+from omniagents.backends._options import check_options
 from omniagents.backends.checkpoints import Checkpoints
 from omniagents.backends.lease import Lease
 from omniagents.connection import ByteStream
@@ -96,8 +97,7 @@ class Backend(ABC):
     ) -> None:
         self.project_id = check_project_id(project_id)
         self.state_manager = state_manager if state_manager is not None else NoOpStateManager()
-        if not isinstance(self.state_manager, StateManager):
-            raise TypeError(f"state_manager is a StateManager, not {state_manager!r}; create_backend takes names")
+        check_options(self.state_manager, preset, environment, checkpoint_interval_seconds)
         self.preset = preset
         self.environment = {**(preset.environment if preset is not None else {}), **(environment or {})}
         self.checkpoint_interval_seconds = checkpoint_interval_seconds

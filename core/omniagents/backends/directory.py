@@ -46,6 +46,8 @@ class DirectoryBackend(Backend):
             checkpoint_interval_seconds=checkpoint_interval_seconds,
             takeover=takeover,
         )
+        if workspace_dir == "":
+            raise ValueError("workspace_dir is empty; the current directory is '.'")
         self._is_ours = workspace_dir is None
         self._directory = self._own_directory() if workspace_dir is None else Path(workspace_dir).absolute()
 

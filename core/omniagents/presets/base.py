@@ -45,6 +45,14 @@ class Preset:
     instructions: str = ""
 
     def __post_init__(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise TypeError(f"the name of a preset is text that is not empty, not {self.name!r:.200}")
+        if not isinstance(self.instructions, str):
+            raise TypeError(f"instructions of a preset are text, not {self.instructions!r:.200}")
+        if not isinstance(self.environment, Mapping):
+            raise TypeError(
+                f"environment of a preset maps names of variables to values, it is not {self.environment!r:.200}"
+            )
         for attribute in ("tools", "setup_commands"):
             given = getattr(self, attribute)
             if isinstance(given, str):
