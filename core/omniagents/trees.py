@@ -16,7 +16,7 @@ from typing import Any
 from omniagents.errors import GuestCallError
 from omniagents.guest import archive
 from omniagents.listing import Listing
-from omniagents.records import ExportedEntry, FileInfo, FileKind, ImportEntry
+from omniagents.records import ExportedEntry, FileInfo, FileKind, ImportEntry, LeftOut
 
 __all__ = [
     "decode_export",
@@ -33,6 +33,7 @@ _PROBLEMS = (None, "changed", "vanished", "unreadable")
 _MAX_NAME = 1 << 20  # neither depth nor length of a path is limited by what walks the tree
 _MAX_LINE = 64 << 20  # a batch of a scan: 1,000 entries
 _MAX_ENTRIES = 10_000_000
+_MAX_NAMES = 256 << 20  # in all: below directories that are nested deep, few files have very long paths
 _PIECE = 1 << 18
 _CONTENT = _PIECE - archive.LENGTH.size  # with its length one frame
 _NOT_BELOW = frozenset(("", ".", ".."))
@@ -75,13 +76,16 @@ def _check_relative(path: str) -> None:
         os.fsencode(path)  # UnicodeEncodeError: a surrogate that stands for no byte
 
 
-def decode_scan(pieces: Iterator[bytes]) -> Iterator[FileInfo]:
+def decode_scan(pieces: Iterator[bytes], left_out: list[LeftOut]) -> Iterator[FileInfo]:
     """Entries from a scan's stream of JSON lines, each a batch.
 
+    Args:
+        left_out: Gets what the scan left out, at the end.
+
     Raises:
-        GuestCallError: The stream is not that, or names paths that cannot be in a workspace.
+        GuestCallError: The stream is not that, names paths that cannot be in a workspace, or is too large.
     """
-    pending, total = b"", 0
+    pending, total, names = b"", 0, 0
     with untrusted():
         for piece in pieces:
             *lines, pending = (pending + piece).split(b"\n")
@@ -89,9 +93,18 @@ def decode_scan(pieces: Iterator[bytes]) -> Iterator[FileInfo]:
                 raise ValueError(f"a scan with a batch of more than {_MAX_LINE} bytes")
             for line in lines:
                 batch = json.loads(line)
-                total += len(batch)
-                if total > _MAX_ENTRIES:
-                    raise ValueError(f"a scan of more than {_MAX_ENTRIES} entries")
+                rows = batch if isinstance(batch, list) else batch["left_out"]
+                total += len(rows)
+                names += sum(len(row[0]) + len(row[-1] or "") for row in rows)
+                if total > _MAX_ENTRIES or names > _MAX_NAMES:
+                    raise GuestCallError(
+                        f"the workspace has more than {_MAX_ENTRIES} files or {_MAX_NAMES >> 20} MiB of paths; remove "
+                        "some, or what is nested deep",
+                        code="FILE_TOO_LARGE",
+                    )
+                if rows is not batch:
+                    left_out.extend(LeftOut(str(path), str(reason)) for path, reason in rows)
+                    continue
                 yield from map(_entry_of_scan, batch)
         if pending:
             raise ValueError("a scan that ends in the middle of a batch")

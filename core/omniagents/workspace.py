@@ -279,10 +279,10 @@ class Workspace:
         arguments = {"path": path, "exclude": [*exclude], "exclude_file": exclude_file}
         call = self._link.submit(PendingCall("scan", arguments, stream=True))
         try:
-            entries = Listing(trees.decode_scan(call.pieces()))
+            left_out: list[LeftOut] = []
+            entries = Listing(trees.decode_scan(call.pieces(), left_out))
             value = call.future.result().value
             with trees.untrusted():
-                left_out = [LeftOut(str(left), str(reason)) for left, reason in value["left_out"]]
                 return Scan(entries, left_out, int(value["started_ns"]))
         except GuestCallError as refusal:
             raise translated(refusal) from refusal

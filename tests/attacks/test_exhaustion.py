@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from omniagents.backends.base import Backend
-from omniagents.errors import BackendUnavailableError, GuestDiedError
+from omniagents.errors import BackendUnavailableError, GuestCallError, GuestDiedError
 
 _MIB = 1 << 20
 
@@ -312,6 +313,18 @@ def test_output_without_end_is_kept_in_bounds(make, bystander) -> None:
         result = backend.workspace.run("yes | head -c 500M", timeout_seconds=60)
         assert result.truncated
         assert len(result.stdout) <= 64 * _MIB
+
+
+# A tree is described to the host path by path: few directories in each other make each of many paths very long.
+def test_paths_without_end_do_not_fill_the_hosts_memory(make, bystander) -> None:
+    with make() as backend:
+        nest = "import os\nfor n in range(60): os.mkdir('d' * 250); os.chdir('d' * 250)\nfor n in range(20_000): open(str(n), 'x')"
+        assert backend.workspace.run([*backend.python, "-c", nest]).exit_code == 0
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(GuestCallError, match="256 MiB of paths"):
+            backend.workspace.scan()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600 << 10
+        assert works(backend)
 
 
 def processor_time(pid: int) -> tuple[float | None, int]:

@@ -26,8 +26,10 @@ from omniagents.records import FileInfo
 def scanned(root: Path, **arguments) -> tuple[list[FileInfo], dict]:
     context = Context(Root(str(root)))
     value, _ = scan(context, arguments)
-    batches = [json.loads(line) for piece in context.call.sent for line in piece.splitlines()]
-    return [FileInfo(*entry) for batch in batches for entry in batch], json.loads(json.dumps(value))
+    lines = [json.loads(line) for piece in context.call.sent for line in piece.splitlines()]
+    left_out = [pair for line in lines if isinstance(line, dict) for pair in line["left_out"]]
+    entries = [FileInfo(*entry) for line in lines if isinstance(line, list) for entry in line]
+    return entries, {**json.loads(json.dumps(value)), "left_out": left_out}
 
 
 def paths(root: Path, **arguments) -> list[str]:
@@ -132,6 +134,15 @@ def test_scan_streams_batches_of_a_thousand(workspace_root):
     context = Context(Root(str(workspace_root)))
     scan(context, {})
     assert [len(json.loads(piece)) for piece in context.call.sent] == [1000, 1000, 500]
+
+
+def test_scan_streams_fewer_at_once_where_paths_are_long(workspace_root, monkeypatch):
+    monkeypatch.setattr(walk_module, "_BATCH_NAMES_BYTES", 20)
+    make(workspace_root, *(f"f{number:04}" for number in range(6)), *(f"g{number:08}" for number in range(5)))
+    context = Context(Root(str(workspace_root)))
+    scan(context, {"exclude": ["g*"]})
+    lines = [json.loads(piece) for piece in context.call.sent]
+    assert [len(line if isinstance(line, list) else line["left_out"]) for line in lines] == [4, 2, 3, 2]
 
 
 def test_scan_bounds_the_list_of_what_it_leaves_out(workspace_root, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 from tests.core.local_backends import running_backend
 
 from omniagents.backends.local_backend import LocalBackend
-from omniagents.errors import BackendStartError
+from omniagents.errors import BackendStartError, GuestCallError
 from omniagents.records import ImportEntry
 from omniagents.workspace import Workspace
 
@@ -168,3 +168,33 @@ def test_reading_without_a_limit_has_one_all_the_same(tmp_path: Path):
             workspace.read_bytes("large")
         assert refusal.value.filename == "large"
         assert workspace.read_bytes("large", offset=1 << 30, limit=10) == b"\0"
+
+
+# Nested node_modules, or __pycache__ in each package: more names than a frame's header has room for.
+def test_a_scan_that_leaves_out_very_many_directories_says_which(tmp_path: Path):
+    with workspace_of(tmp_path) as workspace:
+        names = [f"{'package' * 20}-{number}" for number in range(6000)]
+        make = "import os, sys\nfor n in range(6000): os.makedirs('%s-%d/cache' % ('package' * 20, n))"
+        workspace.run([sys.executable, "-c", make])
+        scan = workspace.scan(exclude=["cache/"])
+    assert [entry.path for entry in scan] == sorted(names)
+    assert sorted(scan.left_out) == sorted((f"{name}/cache", "cache/") for name in names)
+
+
+# Sixty directories in each other and a hundred thousand empty files would be gigabytes of paths on the host.
+def test_a_scan_of_too_many_long_paths_is_refused_before_they_take_the_hosts_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("omniagents.trees._MAX_NAMES", 1 << 20)
+    with workspace_of(tmp_path) as workspace:
+        nested = "import os\nfor n in range(20):\n    os.mkdir('d' * 200); os.chdir('d' * 200)\n"
+        workspace.run([sys.executable, "-c", nested + "for n in range(300): open(str(n), 'x')"])
+        with pytest.raises(GuestCallError) as caught:
+            workspace.scan()
+        assert str(caught.value) == (
+            "the workspace has more than 10000000 files or 1 MiB of paths; remove some, or what is nested deep"
+        )
+        with pytest.raises(GuestCallError):
+            workspace.scan(exclude=["/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/d*/*"])
+        workspace.remove("d" * 200)
+        assert len(workspace.scan()) == 0

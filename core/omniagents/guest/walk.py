@@ -16,6 +16,7 @@ comes out, since an absolute path may be longer than the system takes in one cal
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import stat
@@ -45,6 +46,7 @@ __all__ = [
 _NAMES_KEPT = 5
 _MAX_LEFT_OUT = 10_000
 _BATCH_ENTRIES = 1_000
+_BATCH_NAMES_BYTES = 1 << 20
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -315,8 +317,9 @@ def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
             name of a gitignore file in it whose patterns are added, or None.
 
     Returns:
-        ``started_ns``, ``left_out`` (at most 10,000 pairs of path and reason) and ``left_out_total``. Each line sent
-        is a JSON list of ``[path, kind, size, mode, mtime_ns, ctime_ns, inode, target]``, parents before children.
+        ``started_ns`` and ``left_out_total``. Each line sent is a JSON list of ``[path, kind, size, mode, mtime_ns,
+        ctime_ns, inode, target]``, parents before children; at the end of ``{"left_out": [[path, reason]…]}``, of
+        which there are at most 10,000 in all.
 
     Raises:
         GuestFailure: ``FILE_NOT_FOUND``, ``NOT_A_DIRECTORY``, ``PATH_OUTSIDE_WORKSPACE``, ``PERMISSION_DENIED``.
@@ -338,10 +341,25 @@ def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
     rules = _scan_rules(top, len(byte_string(prefix)), arguments)
     check = stopper(context)
     found = walk(top, prefix, rules, note, check)
-    for batch in _batches(context.root.path.rstrip("/") + "/", found, note, rules):
+    described = _described_all(context.root.path.rstrip("/") + "/", found, note, rules)
+    for line in itertools.chain(_batches(described), ({"left_out": batch} for batch in _batches(iter(left_out)))):
         check()
-        context.call.send(json.dumps(batch, separators=(",", ":")).encode() + b"\n")
-    return {"started_ns": started_ns, "left_out": left_out, "left_out_total": total}, b""
+        context.call.send(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    return {"started_ns": started_ns, "left_out_total": total}, b""
+
+
+def _batches(rows: Iterable[Sequence[Any]]) -> Iterator[List[Sequence[Any]]]:
+    """Rows that begin with a path, together as long as neither they nor their paths are too many."""
+    batch: List[Sequence[Any]] = []
+    names = 0
+    for row in rows:
+        batch.append(row)
+        names += len(row[0])
+        if len(batch) >= _BATCH_ENTRIES or names >= _BATCH_NAMES_BYTES:
+            yield batch
+            batch, names = [], 0
+    if batch:
+        yield batch
 
 
 def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
@@ -352,8 +370,7 @@ def _scan_rules(top: str, above: int, arguments: Dict[str, Any]) -> Rules:
     return Rules(tuple((patterns, above) for patterns in lists))
 
 
-def _batches(base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rules: Rules) -> Iterator[List[List[Any]]]:
-    batch: List[List[Any]] = []
+def _described_all(base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rules: Rules) -> Iterator[List[Any]]:
     lstat = os.lstat
     for path, kind in found:
         try:
@@ -369,14 +386,7 @@ def _batches(base: str, found: Iterable[Tuple[str, str]], left_out: LeftOut, rul
         target = None
         if kind != "file":
             kind, target = _described(base + path, mode)
-        batch.append(
-            [path, kind, status.st_size, mode & 0o7777, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target]
-        )
-        if len(batch) >= _BATCH_ENTRIES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        yield [path, kind, status.st_size, mode & 0o7777, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, target]
 
 
 def _status_of(absolute: str, error: OSError) -> os.stat_result | None:
