@@ -318,8 +318,9 @@ def test_output_without_end_is_kept_in_bounds(make, bystander) -> None:
 # A tree is described to the host path by path: few directories in each other make each of many paths very long.
 def test_paths_without_end_do_not_fill_the_hosts_memory(make, bystander) -> None:
     with make() as backend:
-        nest = "import os\nfor n in range(60): os.mkdir('d' * 250); os.chdir('d' * 250)\nfor n in range(20_000): open(str(n), 'x')"
-        assert backend.workspace.run([*backend.python, "-c", nest]).exit_code == 0
+        nest = "import os\nfor n in range(60): os.mkdir('d' * 250); os.chdir('d' * 250)\n"
+        fill = "for n in range(20_000): open(str(n), 'x')"
+        assert backend.workspace.run([*backend.python, "-c", nest + fill]).exit_code == 0
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(GuestCallError, match="256 MiB of paths"):
             backend.workspace.scan()
