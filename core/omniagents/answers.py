@@ -7,13 +7,13 @@ import functools
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from omniagents import trees
 from omniagents.errors import GuestCallError, PathOutsideWorkspaceError, WriteConflictError
 from omniagents.records import CommandResult, Reply
 
-__all__ = ["Answer", "command_result", "translated", "twins"]
+__all__ = ["Answer", "at_once", "command_result", "in_thread", "translated", "twins"]
 
 _MOST_ERRNO = 4096  # include/linux/err.h: MAX_ERRNO
 
@@ -65,6 +65,25 @@ def twins(
     blocking.__name__ = method.__name__.lstrip("_")
     awaitable.__name__ = "a" + blocking.__name__
     return blocking, awaitable
+
+
+def at_once(method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """The awaitable form of what waits for nothing."""
+
+    @functools.wraps(method)
+    async def awaitable(*args: P.args, **kwargs: P.kwargs) -> T:
+        return method(*args, **kwargs)
+
+    return awaitable
+
+
+async def in_thread(future: Future[Any], work: Callable[[], T]) -> T:
+    """Await what waits for the future in a thread; cancelling cancels the future, which ends the wait."""
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
 
 
 def translated(refusal: GuestCallError) -> Exception:

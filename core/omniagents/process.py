@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from omniagents.answers import command_result, translated
+from omniagents.answers import command_result, in_thread, translated
 from omniagents.calls import PendingCall
 from omniagents.errors import GuestCallError
 from omniagents.records import CommandResult
@@ -46,12 +46,8 @@ class Process:
     async def aoutput(self) -> AsyncIterator[tuple[str, bytes]]:
         """Like ``output``; cancelling kills the process."""
         events = self.output()
-        try:
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
-                yield event
-        except asyncio.CancelledError:
-            self._call.future.cancel()
-            raise
+        while (event := await in_thread(self._call.future, functools.partial(next, events, None))) is not None:
+            yield event
 
     def write(self, data: bytes) -> None:
         """Write to its standard input; waits while it is not reading."""
@@ -85,11 +81,7 @@ class Process:
 
     async def await_(self) -> CommandResult:
         """Like ``wait``; cancelling kills the process."""
-        try:
-            return await asyncio.to_thread(self.wait)
-        except asyncio.CancelledError:
-            self._call.future.cancel()
-            raise
+        return await in_thread(self._call.future, self.wait)
 
     def _result(self) -> CommandResult:
         try:

@@ -12,12 +12,12 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from omniagents import trees
-from omniagents.answers import Answer, command_result, translated, twins
+from omniagents.answers import Answer, at_once, command_result, in_thread, translated, twins
 from omniagents.calls import PendingCall
 from omniagents.errors import GuestCallError
 from omniagents.guest import files
@@ -109,6 +109,8 @@ class Workspace:
         arguments = _command(command, cwd, env, user, timeout_seconds, merge_streams, outside)
         arguments["stream"] = True
         return Process(self, self._link.submit(PendingCall("run", arguments, more=True, stream=True)))
+
+    astart_process = at_once(start_process)
 
     def _read_bytes(
         self, path: str, *, offset: int = 0, limit: int | None = None, outside: bool = False
@@ -276,31 +278,36 @@ class Workspace:
             exclude: Patterns in gitignore syntax; what they match is left out with all below it.
             exclude_file: A file of more patterns, at the scanned directory; ignored if missing.
         """
+        return _scanned(self._scan_call(path, exclude, exclude_file))
+
+    async def ascan(self, path: str = ".", *, exclude: Sequence[str] = (), exclude_file: str | None = None) -> Scan:
+        """Like ``scan``; cancelling stops it."""
+        call = self._scan_call(path, exclude, exclude_file)
+        return await in_thread(call.future, functools.partial(_scanned, call))
+
+    def _scan_call(self, path: str, exclude: Sequence[str], exclude_file: str | None) -> PendingCall:
         arguments = {"path": path, "exclude": [*exclude], "exclude_file": exclude_file}
-        call = self._link.submit(PendingCall("scan", arguments, stream=True))
-        try:
-            left_out: list[LeftOut] = []
-            entries = Listing(trees.decode_scan(call.pieces(), left_out))
-            value = call.future.result().value
-            with trees.untrusted():
-                return Scan(entries, left_out, int(value["started_ns"]))
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
-        finally:
-            call.future.cancel()
+        return self._link.submit(PendingCall("scan", arguments, stream=True))
 
     def export(self, paths: Sequence[str]) -> Iterator[ExportedEntry]:
         """Stream entries out of the workspace, in the given order; consume one before asking for the next.
 
         What cannot be read is an entry with a ``problem``, not an exception.
         """
-        call = self._link.submit(PendingCall("export", {}, trees.encode_names(paths), stream=True))
+        yield from _exported(self._export_call(paths), paths)
+
+    async def aexport(self, paths: Sequence[str]) -> AsyncIterator[ExportedEntry]:
+        """Like ``export``; an entry's chunks are there to be read in a thread. Cancelling stops it."""
+        call = self._export_call(paths)
+        entries = _exported(call, paths)
         try:
-            yield from trees.decode_export(call.pieces(), paths)
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
+            while (entry := await in_thread(call.future, functools.partial(next, entries, None))) is not None:
+                yield entry
         finally:
             call.future.cancel()
+
+    def _export_call(self, paths: Sequence[str]) -> PendingCall:
+        return self._link.submit(PendingCall("export", {}, trees.encode_names(paths), stream=True))
 
     def import_(self, entries: Iterable[ImportEntry], *, remove: Sequence[str] = ()) -> Sequence[FileInfo]:
         """Stream entries into the workspace: first ``remove`` goes, then each entry replaces what is at its path.
@@ -308,22 +315,15 @@ class Workspace:
         Returns:
             What ``lstat`` says of each entry once all are in place, in order.
         """
-        call = self._link.submit(PendingCall("import", {}, more=True))
-        described = Listing()
+        return _imported(self._import_call(), entries, remove)
 
-        def noting() -> Iterator[ImportEntry]:
-            for entry in entries:
-                described.append(entry.info)
-                yield entry
+    async def aimport_(self, entries: Iterable[ImportEntry], *, remove: Sequence[str] = ()) -> Sequence[FileInfo]:
+        """Like ``import_``; the entries are asked for in a thread. Cancelling stops it."""
+        call = self._import_call()
+        return await in_thread(call.future, functools.partial(_imported, call, entries, remove))
 
-        try:
-            if trees.encode_import(noting(), remove, functools.partial(call.send, more=True)):
-                call.send(b"", more=False)
-            return trees.decode_statuses(call.future.result().payload, described)
-        except GuestCallError as refusal:
-            raise translated(refusal) from refusal
-        finally:
-            call.future.cancel()
+    def _import_call(self) -> PendingCall:
+        return self._link.submit(PendingCall("import", {}, more=True))
 
 
 def _command(
@@ -341,10 +341,50 @@ def _command(
         "cwd": cwd,
         "env": dict(env or {}),
         "user": user,
-        "timeout": timeout_seconds,
+        "timeout": None if timeout_seconds is None else float(timeout_seconds),
         "merge": merge_streams,
         "outside": outside,
     }
+
+
+def _scanned(call: PendingCall) -> Scan:
+    try:
+        left_out: list[LeftOut] = []
+        entries = Listing(trees.decode_scan(call.pieces(), left_out))
+        value = call.future.result().value
+        with trees.untrusted():
+            return Scan(entries, left_out, int(value["started_ns"]))
+    except GuestCallError as refusal:
+        raise translated(refusal) from refusal
+    finally:
+        call.future.cancel()
+
+
+def _exported(call: PendingCall, paths: Sequence[str]) -> Iterator[ExportedEntry]:
+    try:
+        yield from trees.decode_export(call.pieces(), paths)
+    except GuestCallError as refusal:
+        raise translated(refusal) from refusal
+    finally:
+        call.future.cancel()
+
+
+def _imported(call: PendingCall, entries: Iterable[ImportEntry], remove: Sequence[str]) -> Sequence[FileInfo]:
+    described = Listing()
+
+    def noting() -> Iterator[ImportEntry]:
+        for entry in entries:
+            described.append(entry.info)
+            yield entry
+
+    try:
+        if trees.encode_import(noting(), remove, functools.partial(call.send, more=True)):
+            call.send(b"", more=False)
+        return trees.decode_statuses(call.future.result().payload, described)
+    except GuestCallError as refusal:
+        raise translated(refusal) from refusal
+    finally:
+        call.future.cancel()
 
 
 def _info(reply: Reply) -> FileInfo:
