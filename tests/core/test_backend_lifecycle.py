@@ -512,7 +512,7 @@ def test_a_killed_program_leaves_no_process_and_its_workspace_goes_on(tmp_path: 
     assert process.stdout.readline() == "ready\n"
     assert eventually(lambda: len(living(ASLEEP)) == 2)
     process.kill()
-    assert eventually(lambda: not living(ASLEEP), seconds=2)
+    assert eventually(lambda: not living(ASLEEP))
     process.communicate()
     backend.start()
     assert backend.workspace.read_bytes("kept") == b"from the program"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.core.local_backends import running_backend
-from tests.core.test_guest_faults import exporting, feeding, guest_pid, importing, sleeping, streaming, works
+from tests.core.test_guest_faults import (
+    exporting,
+    feeding,
+    guest_pid,
+    importing,
+    link_of,
+    once,
+    sleeping,
+    streaming,
+    works,
+)
 
 from omniagents.backends.local_backend import LocalBackend
 from omniagents.errors import BackendNotStartedError
-from omniagents.link import GuestLink
 
 
 @pytest.fixture
@@ -21,19 +29,13 @@ def backend(tmp_path: Path) -> Iterator[LocalBackend]:
         yield started
 
 
-def link_of(backend: LocalBackend) -> GuestLink:
-    link = backend._link
-    assert link is not None
-    return link
-
-
 @pytest.mark.parametrize("call", [sleeping, exporting, importing, streaming, feeding])
 def test_calls_under_way_end_and_the_guest_goes_on_afterwards(
     backend: LocalBackend, call: Callable[[LocalBackend], None]
 ) -> None:
     backend.workspace.write_bytes("big", bytes(1 << 20))
     first = guest_pid(backend)
-    threading.Timer(0.1, lambda: link_of(backend).suspend("paused")).start()
+    once(lambda: link_of(backend).is_busy, lambda: link_of(backend).suspend("paused"))
     with pytest.raises(BackendNotStartedError, match=r"^paused$"):
         call(backend)
     link_of(backend).resume()

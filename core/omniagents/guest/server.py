@@ -32,6 +32,7 @@ PROTOCOL_VERSION = 1
 class _Server:
     def __init__(self, channel: Channel, start: Dict[str, Any]) -> None:
         self._channel = channel
+        self._is_open = True
         self._root = Root(start["root"], tuple(start.get("aliases", ())))
         self._locks = PathLocks()
         self._calls: Dict[int, LiveCall] = {}
@@ -46,7 +47,7 @@ class _Server:
         # A handler, even an empty one, is what makes SIGCHLD write to the wake-up descriptor.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        signal.signal(signal.SIGTERM, self._told_to_stop)
         # Handlers, too, where the host was started to ignore them (nohup, a background job): a command inherits
         # what is ignored, and could never be interrupted, but not what is handled.
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -58,13 +59,17 @@ class _Server:
             self._handle(header, payload)
         self._selector.register(self._channel.source, selectors.EVENT_READ, self._receive)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
-        self._is_open = True
         while self._is_open:
             for key, _ in self._selector.select(self._processes.seconds_to_next_deadline()):
                 # An earlier callback of this round may have dropped it.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
             self._processes.expire()
+
+    def _told_to_stop(self, number: int, frame: object) -> None:
+        # What is raised while Python runs a weak reference's callback, as imports make them, is lost: the loop looks.
+        self._is_open = False
+        sys.exit(0)
 
     def stop(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
