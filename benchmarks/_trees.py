@@ -21,7 +21,7 @@ from typing import Any
 
 from _harness import cache_directory
 
-__all__ = ["NEEDLE", "Tree", "search_tree", "state_tree"]
+__all__ = ["NEEDLE", "Tree", "project_tree", "search_tree", "state_tree"]
 
 #: Stands in a handful of lines of the search tree and nowhere else.
 NEEDLE = "Zanzibar_rare_needle"
@@ -55,6 +55,12 @@ def search_tree(quick: bool) -> Tree:
     """Source-like text of at least 16,000 files and 150 MB (quick: 800 files), 5 % of it ignored by ``.gitignore``."""
     files, size = (800, 8_000_000) if quick else (16_400, 165_000_000)
     return _made("search", _SearchTree(files, size).make, files, size)
+
+
+def project_tree(quick: bool) -> Tree:
+    """A checkout of 2,000 files and 20 MB (quick: 200 files), made as ``search_tree`` is."""
+    files, size = (200, 2_000_000) if quick else (2_000, 20_000_000)
+    return _made("project", _SearchTree(files, size).make, files, size)
 
 
 def state_tree(quick: bool) -> Tree:

@@ -386,7 +386,7 @@ def test_a_host_killed_at_random_moments_never_damages_what_was_saved(
 ) -> None:
     moments = random.Random()
     done = -1
-    for _ in range(12):
+    for _ in range(20):
         command = [
             sys.executable,
             "-m",

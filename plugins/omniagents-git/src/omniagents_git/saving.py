@@ -188,7 +188,7 @@ class Saver:
         """
         base = self._base
         self._lost = self._missing(cache, base.tip)
-        if self._missing(cache, base.commit) is None:
+        if (self._lost if base.is_latest else self._missing(cache, base.commit)) is None:
             return base if self._lost is None else replace(base, tip=None)
         base.signatures = {}
         self._seen = self._look()
@@ -197,7 +197,7 @@ class Saver:
     def _missing(self, cache: GitCache, commit: Commit | None) -> GitFailure | None:
         """Why a commit cannot be had any more; None if it is here."""
         try:
-            if commit is not None:
+            if commit is not None and not cache.has(commit.id):
                 self._branches.bring(cache, commit.id, self._doing)
         except GitFailure as failure:
             if not failure.is_gone:
