@@ -145,3 +145,11 @@ def test_json_is_ascii_whatever_a_name_holds(program: Program, capsys: pytest.Ca
     print_json({"path": "caf\udce9"})
     assert json.loads(capsys.readouterr().out) == {"path": "caf\udce9"}
     assert printable("a\x1b[31mb\udce9") == "a\\x1b[31mb\\udce9"
+
+
+@pytest.mark.extra
+def test_a_line_end_in_a_name_makes_no_line(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    from omniagents.cli.output import print_table
+
+    print_table(["path", "size"], [["a\n-  b", "1 B"]])
+    assert capsys.readouterr().out == "path     size\na\\n-  b  1 B \n"

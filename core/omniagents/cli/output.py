@@ -18,7 +18,17 @@ from rich.text import Text
 
 from omniagents.state.base import Snapshot
 
-__all__ = ["console", "human_size", "human_time", "note", "print_json", "print_table", "printable", "snapshot_fields"]
+__all__ = [
+    "console",
+    "human_size",
+    "human_time",
+    "note",
+    "one_line",
+    "print_json",
+    "print_table",
+    "printable",
+    "snapshot_fields",
+]
 
 # Wide enough that nothing is wrapped where there is no terminal to fit into.
 _PIPED_WIDTH = 400
@@ -41,16 +51,21 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
-    """Aligned columns; what a row holds is shown as it is, control characters escaped."""
+    """Aligned columns; what a row holds is shown as it is, control characters and line ends escaped."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=header)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     console().print(table)
 
 
 def printable(text: str) -> str:
     """``text`` without anything a terminal would obey: project ids and messages come from anybody."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    """Likewise, and without line ends: a file's name must not look like another line of ours."""
+    return printable(text).replace("\n", "\\n")
 
 
 def human_size(count: int) -> str:

@@ -14,7 +14,16 @@ from typing import Any, BinaryIO, cast
 import click
 
 from omniagents.cli.options import as_json, make_state_manager, state_options
-from omniagents.cli.output import human_size, human_time, note, print_json, print_table, printable, snapshot_fields
+from omniagents.cli.output import (
+    human_size,
+    human_time,
+    note,
+    one_line,
+    print_json,
+    print_table,
+    printable,
+    snapshot_fields,
+)
 from omniagents.cli.snapshots import SHORT_ID, find_snapshot
 from omniagents.cli.transfers import CountedFile, working
 from omniagents.state.abilities import require
@@ -126,7 +135,7 @@ def prune(
     verb = "would remove" if dry_run else "removed"
     for report in reports:
         click.echo(
-            f"{printable(report.project_id)}: {verb} {plural(len(report.removed), 'snapshot')} and "
+            f"{one_line(report.project_id)}: {verb} {plural(len(report.removed), 'snapshot')} and "
             f"{plural(report.removed_objects, 'object')} ({human_size(report.removed_bytes)}); "
             f"{plural(len(report.kept), 'snapshot')} kept"
         )
@@ -153,12 +162,12 @@ def repair(
         print_json(dataclasses.asdict(report))
         return int(is_lost)
     for action in report.actions:
-        click.echo(printable(f"{'would be done' if dry_run else 'done'}: {action}"))
+        click.echo(one_line(f"{'would be done' if dry_run else 'done'}: {action}"))
     for lost in report.lost:
         unnamed = f" and {lost.unnamed:,} entries whose names are lost, too" if lost.unnamed else ""
-        click.echo(printable(f"lost of {lost.snapshot_id[:SHORT_ID]}: {', '.join(lost.paths) or 'no name'}{unnamed}"))
+        click.echo(one_line(f"lost of {lost.snapshot_id[:SHORT_ID]}: {', '.join(lost.paths) or 'no name'}{unnamed}"))
     for problem in report.unrepaired:
-        click.echo(printable(f"not repaired: {problem}"))
+        click.echo(one_line(f"not repaired: {problem}"))
     if not (report.actions or is_lost):
         click.echo("nothing to repair")
     return int(is_lost)
