@@ -5,25 +5,25 @@ Until the push has moved the branch, the branch names the snapshot before: a cra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from omniagents._ids import utc_now
-from omniagents.errors import StateConflictError, StateError
+from omniagents.errors import StateError
 from omniagents.records import LeftOut, Scan
 from omniagents.state import Snapshot
-from omniagents_git.base import Base, OnConflict, Side
+from omniagents_git.base import Base, OnConflict
 from omniagents_git.branches import Branches
 from omniagents_git.cache import GitCache, Push, Rejected
+from omniagents_git.conflicts import Again, Conflict, Made
 from omniagents_git.description import Commit, commit_message
 from omniagents_git.failures import GitFailure
-from omniagents_git.merging import merge
-from omniagents_git.objects import Listing, read_commits
+from omniagents_git.objects import read_commits
 from omniagents_git.planning import look
 from omniagents_git.reading import ReadFiles, read_files
-from omniagents_git.seen import Signature, marks_of, signature
+from omniagents_git.seen import marks_of, signature
 from omniagents_git.sidecar import encode_sidecar
 from omniagents_git.tree import Entry, Quota, count_changed, encode_path, entry_of, kept_mode
 from omniagents_git.writing import CommitWriter, placed, writer
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Deleted", "Saver"]
 
 _ATTEMPTS = 5
-_LISTED = 5
 
 
 class Deleted(Exception):
@@ -49,16 +48,6 @@ class _Seen:
     scan: Scan
     known: dict[str, Entry]
     dirty: list[str]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A tree to save."""
-
-    entries: tuple[Entry, ...]
-    signatures: dict[str, Signature]
-    left_out: tuple[LeftOut, ...]
-    sidecar: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 class Saver:
@@ -142,7 +131,7 @@ class Saver:
         for _ in range(_ATTEMPTS):
             try:
                 return self._save(cache, message)
-            except _Again:
+            except Again:
                 continue
         name = self._branches.name
         raise StateError(f"{self._doing}: the branch {name!r} was moved {_ATTEMPTS} times meanwhile; save again")
@@ -210,7 +199,7 @@ class Saver:
         side = self._base.side
         return side is not None and side.on_conflict == self._on_conflict and not count_changed(side.entries, entries)
 
-    def _make(self, commits: CommitWriter) -> _Made:
+    def _make(self, commits: CommitWriter) -> Made:
         seen = self._seen
         sizes = {info.path: info.size for info in seen.scan.entries}
         self._reporter.start("read", len(seen.dirty), sum(sizes[path] for path in seen.dirty))
@@ -226,11 +215,11 @@ class Saver:
         self._reporter.finish()
         found = (seen.known.get(info.path) or read.entries.get(info.path) for info in seen.scan.entries)
         kept = {path: known for path, known in self._base.signatures.items() if path in seen.known}
-        return _Made(
+        return Made(
             tuple(entry for entry in found if entry is not None), kept | read.signatures, _left_out(seen.scan, read)
         )
 
-    def _describe(self, made: _Made, message: str, cache: GitCache) -> Snapshot:
+    def _describe(self, made: Made, message: str, cache: GitCache) -> Snapshot:
         base, tip = self._base, self._base.tip
         before: Sequence[Entry] = ()
         if tip is not None:
@@ -256,7 +245,7 @@ class Saver:
         cache: GitCache,
         commits: CommitWriter,
         ground: Base,
-        made: _Made,
+        made: Made,
         snapshot: Snapshot,
         *,
         is_root: bool,
@@ -290,7 +279,7 @@ class Saver:
         cache.push(moves, doing=self._doing, is_first=tip is None)
 
     def _look_after(
-        self, cache: GitCache, made: _Made, written: Commit, failure: Rejected | GitFailure, *, is_root: bool
+        self, cache: GitCache, made: Made, written: Commit, failure: Rejected | GitFailure, *, is_root: bool
     ) -> Commit | None:
         """Find out what a failed push did, and deal with another writer.
 
@@ -309,105 +298,20 @@ class Saver:
         if now is not None and now != expected and now in base.unconfirmed:
             # An earlier push had taken effect although its answer was lost.
             base.tip = self._branches.bring(cache, now, self._doing)
-            raise _Again from failure
+            raise Again from failure
         if now is None and expected is not None:
             raise Deleted from failure
         if now is not None and (now != expected or base.merged is not None):
-            return self._resolve(cache, made, written, now, failure)
+            conflict = Conflict(
+                self._branches, base, self._lost is not None, self._quota, self._on_conflict, self._doing
+            )
+            return conflict.resolve(cache, made, written, now, failure)
         if isinstance(failure, GitFailure):
             if not (is_root and base.tip and "[remote rejected]" in failure.said):
                 raise failure
             # A server that allows no forced push, or no such branch: the history goes on from the root it has.
             self._may_have_new_root = False
-        raise _Again from failure
-
-    def _resolve(self, cache: GitCache, made: _Made, ours: Commit, now: str, failure: Rejected | GitFailure) -> Commit:
-        """Another writer was first, and the branch is ``now``: the pushed merge of both.
-
-        Raises:
-            StateConflictError: The two could not, or were not to be brought together; ours is on a branch of its own.
-            _Again: ``base`` was brought up to date.
-        """
-        base = self._base
-        winner = self._branches.bring(cache, now, self._doing)
-        if self._on_conflict == "overwrite":
-            base.tip, base.merged = winner, None
-            raise _Again from failure
-        disputed: list[str] = []
-        common = self._common(cache)
-        if self._on_conflict == "merge" and common is not None:
-            theirs = self._branches.listing(cache, winner, self._quota, self._doing)
-            entries, disputed = merge(common, made.entries, theirs.entries)
-            if not disputed:
-                return self._push_merge(cache, made, ours, winner, theirs, entries)
-        before = base.side
-        ref = before.ref if before else self._branches.sides + ours.id[:12]
-        cache.push([Push(ref, ours.id)], doing=self._doing)
-        error = self._conflict(ours, winner, ref, disputed)
-        base.side = Side(ref, made.entries, self._on_conflict, error)
-        raise error from failure
-
-    def _common(self, cache: GitCache) -> Sequence[Entry] | None:
-        """The tree that both sides come from; None where it cannot be had any more."""
-        base = self._base
-        if base.tip is None or base.is_latest or base.merged is not None:
-            return base.entries
-        if self._lost is not None:
-            return None
-        return self._branches.listing(cache, base.tip, self._quota, self._doing).entries
-
-    def _push_merge(
-        self, cache: GitCache, made: _Made, ours: Commit, winner: Commit, theirs: Listing, entries: tuple[Entry, ...]
-    ) -> Commit:
-        sizes = [entry.size for entry in entries if entry.kind == "file"]
-        self._quota.check(self._branches.project_id, sum(sizes), len(entries))
-        later = max(one.snapshot.created_at for one in (ours, winner)) + timedelta(microseconds=1)
-        snapshot = replace(
-            ours.snapshot,
-            parent_id=winner.id,
-            created_at=max(utc_now(), later),
-            files=len(sizes),
-            bytes=sum(sizes),
-            changed=count_changed(theirs.entries, entries),
-        )
-        with writer(cache.git, {*made.sidecar.values(), *theirs.sidecar.values()}) as commits:
-            sidecar = {path: commits.take(data) for path, data in encode_sidecar(entries).items()}
-            commit_id = commits.commit(
-                commit_message(snapshot, winner.number + 1, is_root=False),
-                snapshot.created_at,
-                placed(theirs.entries, theirs.sidecar),
-                placed(entries, sidecar),
-                parent=winner.id,
-                tree=winner.tree,
-                merged=ours.id,
-            )
-        (merged,) = read_commits(cache.git, snapshot.project_id, [commit_id])
-        try:
-            cache.push([Push(self._branches.latest, merged.id, expected=winner.id)], doing=self._doing)
-        except Rejected as failure:
-            raise _Again from failure
-        except GitFailure:
-            if cache.ls_remote(self._branches.latest, doing=self._doing).get(self._branches.latest) != merged.id:
-                raise
-        return replace(merged, snapshot=replace(merged.snapshot, left_out=made.left_out))
-
-    def _conflict(self, ours: Commit, winner: Commit, ref: str, disputed: Sequence[str]) -> StateConflictError:
-        expected = repr(self._base.tip.id) if self._base.tip else "none"
-        both = ""
-        if disputed:
-            more = f" and {len(disputed) - _LISTED:,} more" if len(disputed) > _LISTED else ""
-            both = f" Both changed {', '.join(map(repr, disputed[:_LISTED]))}{more}."
-        others = "'overwrite'" if self._on_conflict == "merge" else "'merge' or 'overwrite'"
-        return StateConflictError(
-            f"another writer saved project {self._branches.project_id!r} first: the latest is now {winner.id!r}, not "
-            f"{expected}. This workspace is kept in the history as {ours.id!r}, on the branch "
-            f"{ref.removeprefix('refs/heads/')!r}.{both} Restore one of the two, then save; or save with "
-            f"on_conflict={others}"
-        )
-
-
-class _Again(Exception):
-    """Something was learned about the branch: make the commit anew."""
+        raise Again from failure
 
 
 def _left_out(found: Scan, read: ReadFiles) -> tuple[LeftOut, ...]:
