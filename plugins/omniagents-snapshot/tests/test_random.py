@@ -7,12 +7,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshot_support.comparing import State, state_of, write
 from snapshot_support.local_tree import LocalTree, as_workspace
 from snapshot_support.stores import Crash, WatchedStore
 
+from omniagents_snapshot import repacking
 from omniagents_snapshot.manager import SnapshotStateManager
 from omniagents_snapshot.memory_store import MemoryStore
 from omniagents_snapshot.retention import Retention
@@ -68,6 +70,14 @@ def without_directory_times(state: State) -> State:
     }
 
 
+def prune_eagerly(manager: SnapshotStateManager) -> None:
+    """With all that can be stored again stored again."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(repacking, "_WORTH_BYTES", 1)
+        patched.setattr(repacking, "_SMALL_PACKS", 1)
+        manager.prune("alice", ONE)
+
+
 @settings(max_examples=60, deadline=None)
 @given(rounds)
 def test_whatever_is_edited_and_whenever_the_host_dies(
@@ -101,7 +111,7 @@ def test_whatever_is_edited_and_whenever_the_host_dies(
                 possible = [now]
             store.before = store.after = lambda count, kind, name: None
             if is_pruned:
-                new_manager().prune("alice", ONE)
+                prune_eagerly(new_manager())
             loaded = LocalTree(top / f"loaded{number}")
             new_manager().load("alice", as_workspace(loaded))
             saved = without_directory_times(state_of(loaded.root))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from snapshot_support.comparing import state_of, write
 from snapshot_support.local_tree import LocalTree, as_workspace
-from snapshot_support.stores import Crash, WatchedStore
+from snapshot_support.stores import WatchedStore, at_each_call
 
 from omniagents._ids import encode_project_id
 from omniagents.errors import StateConflictError
@@ -204,11 +204,9 @@ def test_tags_are_kept_by_a_repair_that_can_read_head(
 def test_a_repair_that_dies_at_any_store_call_can_be_repeated(
     new_manager: NewManager, store: WatchedStore, tmp_path: Path
 ) -> None:
-    number = 0
-    while True:
-        number += 1
+    for interruption in at_each_call(store, at_least=10):
         new_manager().delete("alice")
-        tree = LocalTree(tmp_path / f"tree{number}")
+        tree = LocalTree(tmp_path / f"tree{interruption.number}")
         manager = new_manager()
         write(tree.root, "kept", random.Random(0).randbytes(600_000))
         write(tree.root, "lost", random.Random(1).randbytes(600_000))
@@ -216,29 +214,14 @@ def test_a_repair_that_dies_at_any_store_call_can_be_repeated(
         write(tree.root, "more", random.Random(2).randbytes(600_000))
         second = manager.save("alice", as_workspace(tree))
         damage_file(store, first.id, "lost")
-        store.calls.clear()
-
-        def die(count: int, call: str, name: str, number: int = number) -> None:
-            if count >= number:
-                raise Crash
-
-        store.before = die
-        try:
+        with interruption.dying():
             new_manager().repair("alice")
-        except Crash:
-            is_over = False
-        else:
-            is_over = True
-        store.before = lambda count, call, name: None
         new_manager().repair("alice")
         assert is_whole(new_manager())
         assert {one.id for one in new_manager().history("alice")} == {first.id, second.id}
-        loaded = LocalTree(tmp_path / f"loaded{number}")
+        loaded = LocalTree(tmp_path / f"loaded{interruption.number}")
         new_manager().load("alice", as_workspace(loaded))
         assert names(loaded.root) == {"kept", "more"}
-        if is_over:
-            break
-    assert number > 10
 
 
 def test_a_project_saved_while_it_is_repaired_is_not_overwritten(

@@ -63,7 +63,7 @@ class Base:
         kept_venvs: Virtual environments that nothing could rebuild.
         aside: What ``HEAD`` has that the workspace has not; None as long as nobody else saved.
         attempts: Swaps on top of ``state`` that may have taken effect or not.
-        gone: Packs that ``tree`` refers to and the store may not have any more.
+        gone: Packs of which ``tree`` needs what the store may not have any more.
         owner: The workspace it is about; without it nobody needs this any more.
     """
 

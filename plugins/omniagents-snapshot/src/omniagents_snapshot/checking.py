@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
 from omniagents_snapshot.model import Pack, Place, Segment, TreeName
+from omniagents_snapshot.moves import Moves
 from omniagents_snapshot.objects import CorruptObjectError
-from omniagents_snapshot.pack_format import SealedSegment, decode_pack, pack_places
+from omniagents_snapshot.pack_format import SealedSegment, chunks_of, decode_pack, pack_places
 from omniagents_snapshot.repository import Repository
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES
 from omniagents_snapshot.tree_format import PageRef
 
-__all__ = ["CheckReport", "Checker", "Problem"]
+__all__ = ["CheckReport", "Checker", "Problem", "check_project"]
 
 _PARALLEL = 2
+_ATTEMPTS = 3
 
 # A chunk's id, its segment's three numbers, and its two.
 _CHUNK = struct.Struct(f"<{CHUNK_ID_BYTES}s5I")
@@ -82,16 +84,29 @@ class _Use:
         segment = place.segment
         self.chunks += _CHUNK.pack(chunk, segment.offset, segment.stored, segment.raw, place.offset, place.size)
 
-    def is_kept_by(self, places: Mapping[bytes, Place]) -> bool:
+    def is_kept_by(self, places: Collection[tuple[bytes, Place]]) -> bool:
         """Whether every chunk is where trees say."""
-        for chunk, *numbers, offset, size in _CHUNK.iter_unpack(self.chunks):
-            if places.get(chunk) != Place(Segment(self.pack, *numbers), offset, size):
-                return False
-        return True
+        return all(
+            (chunk, Place(Segment(self.pack, *numbers), offset, size)) in places
+            for chunk, *numbers, offset, size in _CHUNK.iter_unpack(self.chunks)
+        )
+
+
+def check_project(repository: Repository, *, read_data: bool) -> CheckReport:
+    """Look at every snapshot; with ``read_data`` at every stored byte of content. Reads only.
+
+    Looks again if something seems missing and a prune, say, has changed ``HEAD`` meanwhile.
+    """
+    for _ in range(_ATTEMPTS):
+        version = repository.head_version()
+        report = Checker(repository).check(read_data=read_data)
+        if report.is_whole or repository.head_version() == version:
+            break
+    return report
 
 
 class Checker:
-    """Checks one project. Reads only."""
+    """Checks one project, once."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository.uncached()
@@ -177,8 +192,10 @@ class Checker:
             outline = self._repository.get_outline(name)
             snapshot_id = outline.snapshot.id
             self._snapshots.add(snapshot_id)
-            for pack in outline.packs.values():
-                self._uses.setdefault(pack.digest, _Use(pack)).snapshots.add(snapshot_id)
+            moves = self._repository.moves
+            for named in outline.packs.values():
+                for pack in moves.packs_of(named):
+                    self._uses.setdefault(pack.digest, _Use(pack)).snapshots.add(snapshot_id)
             tree = self._repository.open_tree(name, outline)
         except CorruptObjectError as error:
             use = self._uses.get(error.name.rpartition("/")[2])
@@ -188,14 +205,18 @@ class Checker:
                 use.problem = str(error)
             return
         for page, (_, places) in zip(tree.pages, tree.decoded(), strict=True):
-            self._take_page(page.ref, places)
+            self._take_page(page.ref, places, moves)
 
-    def _take_page(self, ref: PageRef, places: Mapping[bytes, Place]) -> None:
+    def _take_page(self, ref: PageRef, places: Mapping[bytes, Place], moves: Moves) -> None:
         if ref in self._pages:
             return
         self._pages.add(ref)
         for chunk, place in {**places, ref.chunk: Place(ref.segment, 0, ref.segment.raw)}.items():
-            self._uses[place.segment.pack.digest].take(chunk, place)
+            stored = moves.locate(place.segment)
+            use = self._uses.setdefault(stored.pack.digest, _Use(stored.pack))
+            use.take(chunk, place._replace(segment=stored))
+            if not moves.has(place):
+                use.problem = "does not hold what a tree says it holds"
 
     def _check_packs(self, sizes: Mapping[str, int]) -> list[_Use]:
         """The packs that are there with the right size; the others are noted."""
@@ -225,11 +246,9 @@ class Checker:
 
     def _check_segment(self, segment: SealedSegment) -> None:
         raw = self._repository.sealer.open(segment.stored, "segment", CHUNK_MAX_BYTES, exactly=sum(segment.sizes))
-        start = 0
-        for chunk, size in zip(segment.ids, segment.sizes, strict=True):
-            if self._repository.hasher.chunk_id(raw[start : start + size]) != chunk:
+        for chunk, offset, size in chunks_of(segment):
+            if self._repository.hasher.chunk_id(raw[offset : offset + size]) != chunk:
                 raise ValueError("holds a chunk that does not match its id")
-            start += size
 
     def _note_pack(self, use: _Use, message: str) -> None:
         name = self._repository.pack_name(use.pack.digest)

@@ -7,10 +7,9 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 
-from omniagents.errors import StateCorruptError
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES
 from omniagents_snapshot.model import Place, Segment
-from omniagents_snapshot.ranges import PackRange, ranges_of
+from omniagents_snapshot.ranges import PackRange
 from omniagents_snapshot.repository import Repository
 
 __all__ = ["ChunkSource"]
@@ -37,8 +36,8 @@ class ChunkSource:
         self._next = next(self._order, None)
         self._unsealing: dict[Segment, Future[bytes]] = {}
         self._unsealing_bytes = 0
-        self._planned = iter(ranges_of(self._uses))
-        self._coming: deque[tuple[PackRange, Future[bytes]]] = deque()
+        self._planned = iter(repository.ranges_of(self._uses))
+        self._coming: deque[tuple[PackRange, Future[dict[Segment, bytes]]]] = deque()
         self._stored = _Bounded(_STORED_LIMIT)
         self._decoded = _Bounded(_DECODED_LIMIT)
         self._lock = threading.Lock()
@@ -76,12 +75,12 @@ class ChunkSource:
     def _again(self, chunk: bytes, place: Place) -> bytes:
         """What came damaged may lie undamaged in the store."""
         segment = place.segment
-        stored = self._repository.reread_pack_range(segment.pack.digest, segment.offset, segment.stored)
+        stored = self._repository.read_segment(segment, again=True)
         try:
             raw = self._unsealed(segment, stored)
             found = self._cut(chunk, place, raw)
         except ValueError as error:
-            raise self._corrupt(segment, str(error)) from error
+            raise self._repository.corrupt_segment(segment, error) from error
         self._decoded.put(segment, raw)
         return found
 
@@ -114,7 +113,7 @@ class ChunkSource:
         """What is stored of it, if that need not be waited for."""
         found = self._stored.get(segment)
         if found is None and self._coming and segment in self._coming[0][0].segments and self._coming[0][1].done():
-            self._take_range(*self._coming.popleft())
+            self._take_range(self._coming.popleft()[1])
             self._read_ahead()
             found = self._stored.get(segment)
         return found
@@ -128,28 +127,19 @@ class ChunkSource:
         while found is None and self._coming:
             if segment not in self._coming[0][0].segments:
                 break
-            self._take_range(*self._coming.popleft())
+            self._take_range(self._coming.popleft()[1])
             found = self._stored.get(segment)
             self._read_ahead()
         # Read ahead of use, forgotten for others, and needed again.
-        return found if found is not None else self._read(segment.pack.digest, segment.offset, segment.stored)
+        return found if found is not None else self._repository.read_segment(segment)
 
     def _read_ahead(self) -> None:
         while len(self._coming) < _AHEAD and (planned := next(self._planned, None)):
-            read = self._executor.submit(self._read, planned.segments[0].pack.digest, planned.offset, planned.length)
-            self._coming.append((planned, read))
+            self._coming.append((planned, self._executor.submit(self._repository.read_range, planned)))
 
-    def _take_range(self, planned: PackRange, read: Future[bytes]) -> None:
-        data = read.result()
-        for segment, stored in planned.cut(data).items():
+    def _take_range(self, read: Future[dict[Segment, bytes]]) -> None:
+        for segment, stored in read.result().items():
             self._stored.put(segment, stored)
-
-    def _read(self, digest: str, offset: int, length: int) -> bytes:
-        return self._repository.get_pack_range(digest, offset, length)
-
-    def _corrupt(self, segment: Segment, problem: str) -> StateCorruptError:
-        name = self._repository.pack_name(segment.pack.digest)
-        return self._repository.corrupt(name, f"{problem} (at byte {segment.offset})")
 
 
 class _Bounded:

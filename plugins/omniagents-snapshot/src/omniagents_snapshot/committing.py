@@ -15,7 +15,9 @@ from omniagents._ids import new_snapshot_id
 from omniagents.errors import StateCorruptError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.model import Head, TreeName
+from omniagents_snapshot.objects import CorruptObjectError
 from omniagents_snapshot.repository import HeadState, Repository
+from omniagents_snapshot.store import ObjectMissingError
 from omniagents_snapshot.tree_format import to_microseconds
 
 __all__ = ["next_head", "record", "swap", "without_entry"]
@@ -38,6 +40,7 @@ def next_head(repository: Repository, state: HeadState, snapshot: Snapshot, tree
         dropped=before.dropped if before else (),
         unrecorded=_unrecorded(repository, state),
         tags=before.tags if before else {},
+        moves=before.moves if before else None,
     )
 
 
@@ -87,7 +90,17 @@ def without_entry(repository: Repository, trees: Collection[TreeName]) -> tuple[
     if not trees:
         return ()
     ids = {name.rpartition("-")[2] for name in repository.pointer_names()}
-    return tuple(tree for tree in trees if repository.get_outline(tree).snapshot.id not in ids)
+    return tuple(tree for tree in trees if _snapshot_id(repository, tree) not in ids)
+
+
+def _snapshot_id(repository: Repository, tree: TreeName) -> str | None:
+    """None if a prune has dropped it since ``HEAD`` was read, so that no swap of that can succeed."""
+    try:
+        return repository.get_outline(tree).snapshot.id
+    except CorruptObjectError as error:
+        if isinstance(error.__cause__, ObjectMissingError):
+            return None
+        raise
 
 
 def _unrecorded(repository: Repository, state: HeadState) -> tuple[TreeName, ...]:

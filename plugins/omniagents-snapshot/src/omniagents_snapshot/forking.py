@@ -6,6 +6,7 @@ that either could change or remove.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from omniagents.errors import StateConflictError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.committing import next_head, record, swap
 from omniagents_snapshot.limits import PACK_MAX_BYTES
+from omniagents_snapshot.model import Pack
+from omniagents_snapshot.moves import Moves
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.store import CopyingStore, ObjectMissingError
 
@@ -39,9 +42,7 @@ def fork(source: Repository, target: Repository, snapshot_id: str | None, sessio
         raise StateError(
             f"project {target.project_id!r} exists already, at least in part; delete it first, or fork to another id"
         )
-    digests = [pack.digest for pack in outline.packs.values()]
-    with ThreadPoolExecutor(_PARALLEL) as executor:
-        list(executor.map(lambda digest: _copy(source, target, digest), digests))
+    moves = _copied(source, target, set(outline.packs.values()))
     snapshot = replace(
         outline.snapshot,
         id=new_snapshot_id(),
@@ -52,13 +53,29 @@ def fork(source: Repository, target: Repository, snapshot_id: str | None, sessio
     )
     name = target.put_outline(outline._replace(snapshot=snapshot))
     start = HeadState()
-    state = swap(target, start, next_head(target, start, snapshot, name, session))
+    head = replace(next_head(target, start, snapshot, name, session), moves=target.put_moves(moves) if moves else None)
+    state = swap(target, start, head)
     if state is None:
         raise StateConflictError(
             f"project {target.project_id!r} was saved by another writer meanwhile; it is not forked"
         )
     record(target, state, {name: snapshot})
     return snapshot
+
+
+def _copied(source: Repository, target: Repository, packs: Collection[Pack]) -> Moves:
+    """Copy what trees call by these packs; the moves among it."""
+    while True:
+        moves = source.moves.only(packs)
+        digests = {stored.digest for pack in packs for stored in moves.packs_of(pack)}
+        try:
+            with ThreadPoolExecutor(_PARALLEL) as executor:
+                list(executor.map(lambda digest: _copy(source, target, digest), digests))
+            return moves
+        except StateError as error:
+            source.read_head()
+            if not isinstance(error.__cause__, ObjectMissingError) or source.moves.only(packs) == moves:
+                raise  # else a prune has moved some of it meanwhile
 
 
 def _copy(source: Repository, target: Repository, digest: str) -> None:

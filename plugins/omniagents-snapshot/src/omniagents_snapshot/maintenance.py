@@ -11,7 +11,7 @@ from omniagents._ids import check_project_id, new_snapshot_id
 from omniagents.errors import SnapshotNotFoundError, StateConflictError, StateError
 from omniagents.state import Snapshot
 from omniagents_snapshot.access import Access
-from omniagents_snapshot.checking import Checker, CheckReport
+from omniagents_snapshot.checking import CheckReport, check_project
 from omniagents_snapshot.committing import swap
 from omniagents_snapshot.contents import check_paths
 from omniagents_snapshot.diffing import SnapshotDiff, diff_lines, diff_trees
@@ -65,10 +65,13 @@ class Maintenance:
         Args:
             read_data: Read and check every byte of content, too.
         """
-        return Checker(self._repository(project_id)).check(read_data=read_data)
+        return check_project(self._repository(project_id), read_data=read_data)
 
     def prune(self, project_id: str, retention: Retention | None = None, *, dry_run: bool = False) -> PruneReport:
         """Remove snapshots, and everything stored that no kept snapshot needs.
+
+        Packs of which less than three quarters are needed are stored again without the rest, once that gives
+        64 KiB back in the whole project; and small packs are joined when there are many.
 
         Args:
             retention: Which to keep; by default the manager's own rules.

@@ -291,7 +291,12 @@ class SnapshotStateManager(Maintenance, StateManager):
             now = self._current_head(base)
             if settle(base, now):
                 return None
-            outcome = resolve(base, lost, now, on_conflict=on_conflict, session=self._session, quota=self._quota)
+            try:
+                outcome = resolve(base, lost, now, on_conflict=on_conflict, session=self._session, quota=self._quota)
+            except StateCorruptError:
+                if base.repository.head_version() == now.version:
+                    raise
+                continue  # a prune deletes what others had saved on top of what they saved meanwhile
             if isinstance(outcome, Snapshot):
                 return outcome
             if outcome is Again.SAVE:

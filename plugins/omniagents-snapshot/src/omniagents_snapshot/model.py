@@ -13,6 +13,7 @@ __all__ = [
     "Entry",
     "EntryKind",
     "Head",
+    "Origin",
     "Pack",
     "Place",
     "Row",
@@ -62,6 +63,10 @@ class Segment(NamedTuple):
     offset: int
     stored: int
     raw: int
+
+
+#: What trees call a segment by: the digest of the pack that it was first stored in, and where in it.
+Origin = tuple[str, int]
 
 
 class Place(NamedTuple):
@@ -118,6 +123,7 @@ class Head:
         dropped: Ids of snapshots about to be deleted; they are no part of the history any more.
         unrecorded: Trees, besides ``tree``, of snapshots that may have no entry in the history yet.
         tags: Snapshot ids by tag; a tagged snapshot is kept.
+        moves: What lists the segments that are not where trees say; None if there are none. Named as trees are.
     """
 
     tree: TreeName
@@ -130,6 +136,7 @@ class Head:
     dropped: tuple[str, ...] = ()
     unrecorded: tuple[TreeName, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    moves: TreeName | None = None
 
 
 def encode_path(path: str) -> bytes:

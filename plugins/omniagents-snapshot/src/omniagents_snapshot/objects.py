@@ -12,7 +12,7 @@ from omniagents.errors import StateCorruptError, StateError
 from omniagents_snapshot.access import Access
 from omniagents_snapshot.encryption import Encryption
 from omniagents_snapshot.limits import PACK_MAX_BYTES
-from omniagents_snapshot.model import Pack
+from omniagents_snapshot.model import Pack, TreeName
 from omniagents_snapshot.progress import Reporter
 from omniagents_snapshot.sealing import Hasher, Sealer
 from omniagents_snapshot.small_objects import (
@@ -164,6 +164,27 @@ class Objects:
         if self._cache:
             self._cache.drop(digest, offset, length)
         return self.get_pack_range(digest, offset, length)
+
+    def _put_named(self, sort: str, data: bytes) -> TreeName:
+        """Store an object that is called by its digest."""
+        name = TreeName(self.hasher.digest(data), len(data))
+        self.store.put_new(self._name(f"{sort}/{name.digest}"), data)
+        self._keep(name.digest, 0, data)
+        return name
+
+    def _kept_or_stored(self, sort: str, name: TreeName, decode: Callable[[bytes], _T]) -> _T:
+        """An object that is called by its digest, checked."""
+        below = f"{sort}/{name.digest}"
+        kept = self._kept(name.digest, 0, name.size)
+        if kept is not None:
+            return self._decoded(below, kept, lambda data: decode(self._matching(name.digest, data)))
+
+        def decode_and_keep(data: bytes) -> _T:
+            found = decode(self._matching(name.digest, data))
+            self._keep(name.digest, 0, data)
+            return found
+
+        return self._checked(below, decode_and_keep, name.size)
 
     def get_pack(self, digest: str) -> bytes:
         """A whole pack whose content matches its name.

@@ -8,27 +8,46 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice, pairwise
 from typing import NamedTuple
 
 from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields, unpack_ints
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES, PACK_MAX_BYTES
-from omniagents_snapshot.model import Pack, Place, Segment
+from omniagents_snapshot.model import Origin, Pack, Place, Segment
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Sealer
 
-__all__ = ["MAGIC", "SealedSegment", "build_pack", "decode_pack", "pack_places", "packed_size"]
+__all__ = [
+    "MAGIC",
+    "NO_CHUNK",
+    "SealedSegment",
+    "build_pack",
+    "chunks_of",
+    "decode_pack",
+    "pack_places",
+    "packed_size",
+    "placed_segments",
+]
 
 MAGIC = b"OASPACK1"
+#: In the place of a chunk's id: this part of a segment was needed by nobody when a prune moved the segment.
+NO_CHUNK = bytes(CHUNK_ID_BYTES)
+_DIGEST_BYTES = 32
 _FOOTER = struct.Struct("<I8s")
 
 
 class SealedSegment(NamedTuple):
-    """A segment ready to be packed: its stored bytes, and the ids and sizes of the chunks in it."""
+    """A segment ready to be packed: its stored bytes, and the ids and sizes of the chunks in it.
+
+    Attributes:
+        ids: ``NO_CHUNK`` for a part of which nothing is said.
+        origin: What trees call it by, if that is not its place in this pack.
+    """
 
     stored: bytes
     ids: tuple[bytes, ...]
     sizes: tuple[int, ...]
+    origin: Origin | None = None
 
 
 def packed_size(stored: int, segments: int, chunks: int) -> int:
@@ -47,21 +66,36 @@ def build_pack(segments: Sequence[SealedSegment], sealer: Sealer) -> bytes:
         "ids": b"".join(ids),
         "sizes": pack_ints("I", (size for segment in segments for size in segment.sizes)),
     }
+    if any(segment.origin for segment in segments):
+        origins = [segment.origin or ("0" * 2 * _DIGEST_BYTES, 0) for segment in segments]
+        fields["origin_digests"] = b"".join(bytes.fromhex(digest) for digest, _ in origins)
+        fields["origin_offsets"] = pack_ints("I", (offset for _, offset in origins))
     trailer = sealer.seal(pack_fields(fields), "trailer")
     return b"".join([MAGIC, *(s.stored for s in segments), trailer, _FOOTER.pack(len(trailer), MAGIC)])
 
 
-def pack_places(pack: Pack, segments: Sequence[SealedSegment]) -> dict[bytes, Place]:
-    """Where each chunk is, once the pack has its name."""
-    places: dict[bytes, Place] = {}
+def pack_places(pack: Pack, segments: Sequence[SealedSegment]) -> set[tuple[bytes, Place]]:
+    """Each chunk with its place, once the pack has its name; one that was moved here may be in several."""
+    return {
+        (chunk, Place(segment, offset, size))
+        for segment, sealed in placed_segments(pack, segments)
+        for chunk, offset, size in chunks_of(sealed)
+    }
+
+
+def placed_segments(pack: Pack, segments: Sequence[SealedSegment]) -> Iterator[tuple[Segment, SealedSegment]]:
+    """Each segment with its place in the pack."""
     start = len(MAGIC)
     for sealed in segments:
-        segment = Segment(pack, start, len(sealed.stored), sum(sealed.sizes))
-        start += segment.stored
-        ends = accumulate(sealed.sizes)
-        for chunk, size, end in zip(sealed.ids, sealed.sizes, ends, strict=True):
-            places[chunk] = Place(segment, end - size, size)
-    return places
+        yield Segment(pack, start, len(sealed.stored), sum(sealed.sizes)), sealed
+        start += len(sealed.stored)
+
+
+def chunks_of(sealed: SealedSegment) -> Iterator[tuple[bytes, int, int]]:
+    """Id, offset and size of each chunk."""
+    for chunk, size, end in zip(sealed.ids, sealed.sizes, accumulate(sealed.sizes), strict=True):
+        if chunk != NO_CHUNK:
+            yield chunk, end - size, size
 
 
 def decode_pack(data: bytes, sealer: Sealer) -> list[SealedSegment]:
@@ -90,13 +124,25 @@ def _decode_trailer(fields: dict[str, bytes], data: bytes, end: int) -> list[Sea
     blob = fields["ids"]
     if len(blob) != len(sizes) * CHUNK_ID_BYTES or sum(stored) != end - len(MAGIC):
         raise ValueError("has a trailer that does not add up")
+    origins = _decode_origins(fields, len(counts))
     rows = iter(range(len(sizes)))
     bounds = pairwise(accumulate(stored, initial=len(MAGIC)))
     segments = []
-    for (start, stop), count in zip(bounds, counts, strict=True):
+    for (start, stop), count, origin in zip(bounds, counts, origins, strict=True):
         chosen = list(islice(rows, count))
         ids = tuple(blob[row * CHUNK_ID_BYTES : (row + 1) * CHUNK_ID_BYTES] for row in chosen)
-        segments.append(SealedSegment(data[start:stop], ids, tuple(sizes[row] for row in chosen)))
+        segments.append(SealedSegment(data[start:stop], ids, tuple(sizes[row] for row in chosen), origin))
         if sum(segments[-1].sizes) > CHUNK_MAX_BYTES:
             raise ValueError("has a segment of an impossible size")
     return segments
+
+
+def _decode_origins(fields: dict[str, bytes], count: int) -> Sequence[Origin | None]:
+    if "origin_digests" not in fields:
+        return [None] * count
+    offsets = unpack_ints("I", fields["origin_offsets"], count)
+    blob = fields["origin_digests"]
+    if len(blob) != count * _DIGEST_BYTES:
+        raise ValueError("has a trailer that does not add up")
+    digests = (blob[start : start + _DIGEST_BYTES] for start in range(0, len(blob), _DIGEST_BYTES))
+    return [(digest.hex(), offset) if any(digest) else None for digest, offset in zip(digests, offsets, strict=True)]

@@ -80,7 +80,19 @@ class Packer(Mapping[bytes, Place]):
     def add_alone(self, chunk_id: bytes, chunk: bytes) -> tuple[Segment, bytes]:
         """Take a chunk into a segment of its own, whether it is known or not; the segment, and its stored bytes."""
         stored = self._sealer.seal(chunk, "segment")
-        return self._take_segment(SealedSegment(stored, (chunk_id,), (len(chunk),))), stored
+        return self.add_segment(SealedSegment(stored, (chunk_id,), (len(chunk),))), stored
+
+    def add_segment(self, sealed: SealedSegment) -> Segment:
+        """Take a segment as it is; where it will be."""
+        stored, chunks = self._ready_bytes + len(sealed.stored), self._ready_chunks + len(sealed.ids)
+        if self._ready and packed_size(stored, len(self._ready) + 1, chunks) > PACK_BYTES:
+            self._close_pack()
+            stored, chunks = len(sealed.stored), len(sealed.ids)
+        segment = Segment(self._pack, len(MAGIC) + self._ready_bytes, len(sealed.stored), sum(sealed.sizes))
+        self._segments.append(segment)
+        self._ready.append(sealed)
+        self._ready_bytes, self._ready_chunks = stored, chunks
+        return segment
 
     def finish(self) -> dict[int, Pack]:
         """Send off the rest; every new pack by its number. They are stored when ``wait`` returns."""
@@ -119,22 +131,11 @@ class Packer(Mapping[bytes, Place]):
     def _collect(self, may_wait: int) -> None:
         while self._compressing and (len(self._compressing) > may_wait or self._compressing[0].done()):
             sealed = self._compressing.popleft().result()
-            self._take_segment(sealed)
+            self.add_segment(sealed)
             offset = 0
             for size in sealed.sizes:
                 self._table.extend((len(self._segments) - 1, offset, size))
                 offset += size
-
-    def _take_segment(self, sealed: SealedSegment) -> Segment:
-        stored, chunks = self._ready_bytes + len(sealed.stored), self._ready_chunks + len(sealed.ids)
-        if self._ready and packed_size(stored, len(self._ready) + 1, chunks) > PACK_BYTES:
-            self._close_pack()
-            stored, chunks = len(sealed.stored), len(sealed.ids)
-        segment = Segment(self._pack, len(MAGIC) + self._ready_bytes, len(sealed.stored), sum(sealed.sizes))
-        self._segments.append(segment)
-        self._ready.append(sealed)
-        self._ready_bytes, self._ready_chunks = stored, chunks
-        return segment
 
     def _close_pack(self) -> None:
         while len(self._storing) >= _STORING:  # before there is one more in memory

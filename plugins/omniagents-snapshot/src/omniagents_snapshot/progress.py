@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["Phase", "Progress", "ProgressCallback", "Reporter"]
 
-Phase = Literal["scan", "read", "store", "write", "check"]
+Phase = Literal["scan", "read", "store", "write", "check", "repack"]
 
 _SECONDS_BETWEEN = 0.1
 
@@ -22,10 +22,11 @@ class Progress:
     Attributes:
         phase: ``scan``: looking at the workspace; ``read``: files that changed are read out of it, and packed;
             ``store``: the last packs are on their way into the store; ``write``: files are written into the
-            workspace; ``check``: packs are checked.
-        files: Done so far in this phase; in ``check``, packs.
+            workspace; ``check``: packs are checked; ``repack``: what is needed of packs that are mostly not is stored
+            again.
+        files: Done so far in this phase; in ``check``, packs; in ``repack``, segments.
         total_files: To be done; None where that is not known yet.
-        bytes: Of content, done so far; in ``check``, as stored.
+        bytes: Of content, done so far; in ``check`` and ``repack``, as stored.
         total_bytes: To be done; None where that is not known. A file that grows meanwhile may exceed it.
     """
 

@@ -15,7 +15,9 @@ from omniagents.state import Snapshot
 from omniagents_snapshot.checking import Checker
 from omniagents_snapshot.committing import next_head, record, swap
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES, TREE_MAX_STORED_BYTES
-from omniagents_snapshot.model import Entry, Pack, Place, Segment, Tree, TreeName, path_order
+from omniagents_snapshot.model import Entry, Origin, Pack, Place, Segment, Tree, TreeName, path_order
+from omniagents_snapshot.moves import Move, Moves, extents_of
+from omniagents_snapshot.pack_format import chunks_of, decode_pack, placed_segments
 from omniagents_snapshot.packing import Packer
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.stored_tree import Page, StoredTree, open_page
@@ -78,6 +80,8 @@ class Repairer:
         self._lost: list[LostFiles] = []
         self._unrepaired: list[str] = []
         self._obsolete: list[str] = []
+        self._moves = Moves()
+        self._has_list = True
 
     def repair(self, *, read_data: bool) -> RepairReport:
         """Find out and repair.
@@ -94,6 +98,8 @@ class Repairer:
                 )
             return self._report()
         state = self._read_head()
+        self._moves = self._find_moves(state)
+        self._repository.assume_moves(self._moves)
         found = self._find_snapshots(state)
         damaged = self._damaged_packs(found, read_data=read_data)
         rebuilt = self._rebuild(found, damaged) if damaged else {}
@@ -115,6 +121,31 @@ class Repairer:
         except StateCorruptError as error:
             self._actions.append(f"HEAD is replaced, tags are lost: {error}")
             return HeadState(None, self._repository.head_version())
+
+    def _find_moves(self, state: HeadState) -> Moves:
+        try:
+            if state.head is not None:
+                return self._repository.moves_of(state.head)
+            return self._repository.find_moves() or self._moves_of_packs()
+        except StateCorruptError as error:
+            self._has_list = False
+            self._actions.append(f"what says where moved content is, is put together anew from the packs: {error}")
+            return self._moves_of_packs()
+
+    def _moves_of_packs(self) -> Moves:
+        """Where content is that was moved, as the packs themselves say."""
+        found: dict[Origin, Move] = {}
+        for stored in self._repository.list("packs/"):
+            pack = Pack(stored.name.rpartition("/")[2], stored.size)
+            try:
+                segments = decode_pack(self._repository.get_pack(pack.digest), self._repository.sealer)
+            except (StateCorruptError, ValueError):
+                continue  # its own damage is found below
+            for segment, sealed in placed_segments(pack, segments):
+                move = Move(segment, extents_of((offset, size) for _, offset, size in chunks_of(sealed)))
+                if sealed.origin and _size(move) >= _size(found.get(sealed.origin)):
+                    found[sealed.origin] = move
+        return Moves(found)
 
     def _find_snapshots(self, state: HeadState) -> dict[str, _Found]:
         """Every snapshot whose tree's outline can be read, by id."""
@@ -163,13 +194,13 @@ class Repairer:
         except StateCorruptError:
             return  # nobody misses it
         snapshot = outline.snapshot
-        is_whole = all(sizes.get(pack.digest) == pack.size for pack in outline.packs.values())
+        is_whole = all(sizes.get(pack.digest) == pack.size for pack in self._packs(outline))
         if is_whole and snapshot.id not in found and snapshot.id not in dropped:
             self._actions.append(f"the snapshot {snapshot.id!r} of {snapshot.created_at} is in the history again")
             found[snapshot.id] = _Found(snapshot, TreeName(name.digest, size), outline)
 
     def _damaged_packs(self, found: Mapping[str, _Found], *, read_data: bool) -> set[str]:
-        used = {pack.digest for one in found.values() for pack in one.outline.packs.values()}
+        used = {pack.digest for one in found.values() for pack in self._packs(one.outline)}
         report = Checker(self._repository).check_packs(
             {one.name: one.snapshot.id for one in found.values()}, read_data=read_data
         )
@@ -183,11 +214,11 @@ class Repairer:
 
     def _rebuild(self, found: Mapping[str, _Found], damaged: set[str]) -> dict[str, Tree]:
         """The snapshots that need a damaged pack, without what is lost; by id."""
-        affected = [one for one in found.values() if any(pack.digest in damaged for pack in one.outline.packs.values())]
+        affected = [one for one in found.values() if any(pack.digest in damaged for pack in self._packs(one.outline))]
         opened = {one.snapshot.id: self._open(one.outline) for one in affected}
         missing: dict[bytes, Place] = {}
         for tree, _ in opened.values():
-            missing |= {chunk: place for chunk, place in tree.places.items() if place.segment.pack.digest in damaged}
+            missing |= {chunk: place for chunk, place in tree.places.items() if not self._is_there(place, damaged)}
         places = self._elsewhere(found, affected, missing, damaged)
         places |= self._salvaged({chunk: place for chunk, place in missing.items() if chunk not in places})
         return {
@@ -215,7 +246,14 @@ class Repairer:
         return page
 
     def _read_segment(self, segment: Segment) -> bytes:
-        return self._repository.get_pack_range(segment.pack.digest, segment.offset, segment.stored)
+        return self._repository.read_segment(segment)
+
+    def _packs(self, outline: Outline) -> set[Pack]:
+        """The packs that hold what a tree names."""
+        return {pack for named in outline.packs.values() for pack in self._moves.packs_of(named)}
+
+    def _is_there(self, place: Place, damaged: set[str]) -> bool:
+        return self._moves.has(place) and self._moves.locate(place.segment).pack.digest not in damaged
 
     def _elsewhere(
         self,
@@ -229,7 +267,7 @@ class Repairer:
         for one in found.values():
             tree = self._open(one.outline)[0] if one in affected else self._repository.get_tree(one.name)
             for chunk, place in tree.places.items():
-                if chunk in missing and place.segment.pack.digest not in damaged:
+                if chunk in missing and self._is_there(place, damaged):
                     places[chunk] = place
         return places
 
@@ -311,6 +349,9 @@ class Repairer:
             unrecorded=tuple(dict.fromkeys(due)),
             tags={tag: one for tag, one in tags.items() if one in found},
         )
+        if state.head is None or not self._has_list:
+            # What an interrupted prune has condemned may be what is left of something.
+            head = replace(head, condemned=(), moves=self._repository.put_moves(self._moves) if self._moves else None)
         swapped = swap(self._repository, state, head)
         if swapped is None:
             raise StateConflictError(
@@ -321,6 +362,10 @@ class Repairer:
         for one in rebuilt:
             self._repository.remove_pointer(described[one])
         record(self._repository, swapped, {names[one]: described[one] for one in names})
+
+
+def _size(move: Move | None) -> int:
+    return sum(size for _, size in move.kept) if move else 0
 
 
 def _named(place: Place, packs: Mapping[int, Pack]) -> Place:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from omniagents.errors import SnapshotNotFoundError, StateCorruptError, StateError
 from omniagents.state import Snapshot
+from omniagents_snapshot.access import Access
 from omniagents_snapshot.limits import HEAD_MAX_BYTES, TREE_MAX_STORED_BYTES
-from omniagents_snapshot.model import Head, Segment, Tree, TreeName
-from omniagents_snapshot.objects import Objects
+from omniagents_snapshot.model import Head, Origin, Segment, Tree, TreeName
+from omniagents_snapshot.moves import Move, Moves, decode_moves, encode_moves
+from omniagents_snapshot.objects import CorruptObjectError, Objects
 from omniagents_snapshot.packing import Packer
 from omniagents_snapshot.ranges import PackRange, ranges_of
 from omniagents_snapshot.small_objects import decode_head, decode_pointer, encode_head, encode_pointer
-from omniagents_snapshot.store import ObjectMissingError
+from omniagents_snapshot.store import ObjectMissingError, Store
 from omniagents_snapshot.stored_tree import Page, StoredTree, check_tree, open_page
 from omniagents_snapshot.tree_format import Outline, PageRef, decode_outline, encode_outline, from_microseconds
 from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
@@ -23,6 +26,7 @@ from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
 __all__ = ["HeadState", "Repository"]
 
 _PARALLEL = 8
+_ATTEMPTS = 5
 
 
 class HeadState(NamedTuple):
@@ -39,6 +43,18 @@ class HeadState(NamedTuple):
 class Repository(Objects):
     """Reads and writes one project. Knows nothing of workspaces; may be used from many threads."""
 
+    def __init__(self, store: Store, project_id: str, access: Access | None = None) -> None:
+        super().__init__(store, project_id, access)
+        self._seen: Head | None = None  # HEAD as it was read last
+        self._known_moves: tuple[TreeName | None, Moves] = None, Moves()
+        self._assumed: Moves | None = None
+        self._moving = threading.Lock()
+
+    def uncached(self) -> Self:
+        other = super().uncached()
+        other._assumed = self._assumed
+        return other
+
     def read_head(self) -> HeadState:
         """The latest snapshot.
 
@@ -48,7 +64,9 @@ class Repository(Objects):
         found = self.store.read_versioned(self._name("HEAD"))
         if found is None:
             return HeadState()
-        return HeadState(self._decoded("HEAD", found.data[:HEAD_MAX_BYTES], self._decode_head), found.version)
+        state = HeadState(self._decoded("HEAD", found.data[:HEAD_MAX_BYTES], self._decode_head), found.version)
+        self._seen = state.head
+        return state
 
     def readable_head(self) -> Head | None:
         """The latest snapshot, for those who can do without: None also if ``HEAD`` is damaged."""
@@ -111,10 +129,7 @@ class Repository(Objects):
                 raise ValueError(f"its description takes {len(data)} bytes, more than {TREE_MAX_STORED_BYTES}")
         except ValueError as error:
             raise self.unsavable(error) from error
-        name = TreeName(self.hasher.digest(data), len(data))
-        self.store.put_new(self._name(f"trees/{name.digest}"), data)
-        self._keep(name.digest, 0, data)
-        return name
+        return self._put_named("trees", data)
 
     def unsavable(self, error: ValueError) -> StateError:
         """The error for a workspace that the format has no words for."""
@@ -138,16 +153,7 @@ class Repository(Objects):
         Raises:
             StateCorruptError: It is missing or damaged.
         """
-        kept = self._kept(name.digest, 0, name.size)
-        if kept is not None:
-            return self._decoded(f"trees/{name.digest}", kept, lambda data: self._open_outline(name, data))
-
-        def decode(data: bytes) -> Outline:
-            outline = self._open_outline(name, data)
-            self._keep(name.digest, 0, data)
-            return outline
-
-        return self._checked(f"trees/{name.digest}", decode, name.size)
+        return self._kept_or_stored("trees", name, self._open_outline)
 
     def open_tree(self, name: TreeName, outline: Outline) -> StoredTree:
         """The tree with this outline.
@@ -155,26 +161,21 @@ class Repository(Objects):
         Raises:
             CorruptObjectError: A page of it is missing or damaged, or they do not belong together.
         """
-        tree = StoredTree(outline, list(self._read_pages(outline.pages)), self.sealer)
+        tree = StoredTree(outline, list(self.read_pages(outline.pages)), self.sealer)
         try:
             check_tree(tree)
         except ValueError as error:
             raise self.corrupt(self._name(f"trees/{name.digest}"), str(error), error) from error
         return tree
 
-    def _read_pages(self, refs: Sequence[PageRef]) -> Iterator[Page]:
+    def read_pages(self, refs: Sequence[PageRef]) -> Iterator[Page]:
         """The pages, by parallel ranged reads."""
         found: dict[Segment, bytes] = {}
-        ranges = ranges_of(ref.segment for ref in refs)
-
-        def read(planned: PackRange) -> bytes:
-            return self.get_pack_range(planned.segments[0].pack.digest, planned.offset, planned.length)
-
+        ranges = self.ranges_of(ref.segment for ref in refs)
         with ThreadPoolExecutor(_PARALLEL) as executor:
             for start in range(0, len(ranges), _PARALLEL):
-                group = ranges[start : start + _PARALLEL]
-                for planned, data in zip(group, executor.map(read, group), strict=True):
-                    found |= planned.cut(data)
+                for read in executor.map(self.read_range, ranges[start : start + _PARALLEL]):
+                    found |= read
         for ref in refs:
             yield self._checked_page(ref, found[ref.segment])
 
@@ -184,12 +185,125 @@ class Repository(Objects):
             open_page(page, self.sealer, self.hasher)
             return page
         except ValueError:
-            page = Page(ref, self.reread_pack_range(segment.pack.digest, segment.offset, segment.stored))
+            page = Page(ref, self.read_segment(segment, again=True))
         try:
             open_page(page, self.sealer, self.hasher)
         except ValueError as error:
-            raise self.corrupt(self.pack_name(segment.pack.digest), str(error), error) from error
+            raise self.corrupt_segment(segment, error) from error
         return page
+
+    @property
+    def moves(self) -> Moves:
+        """Where segments are, by the ``HEAD`` that was read last.
+
+        Raises:
+            StateCorruptError: The list is missing or damaged.
+        """
+        return self._moves_now()
+
+    def _moves_now(self, before: Moves | None = None) -> Moves:
+        """The moves as far as known; as they are by now if that is ``before``."""
+        if self._assumed is not None:
+            return self._assumed
+        with self._moving:
+            head = self._seen
+            if head is None or (before is not None and before is self._known_moves[1]):
+                head = self.readable_head()
+            for _ in range(_ATTEMPTS):
+                if head is None:
+                    break
+                try:
+                    return self.moves_of(head)
+                except CorruptObjectError as error:
+                    now = self.readable_head()
+                    if not isinstance(error.__cause__, ObjectMissingError) or (now and now.moves == head.moves):
+                        raise
+                    head = now  # a prune has put another list in its place
+            return self.moves_of(head) if head else self.find_moves()
+
+    def assume_moves(self, moves: Moves) -> None:
+        """Have this say where segments are from now on, whatever ``HEAD`` names."""
+        self._assumed = moves
+
+    def moves_of(self, head: Head) -> Moves:
+        """The moves that this ``HEAD`` names.
+
+        Raises:
+            CorruptObjectError: The list is missing or damaged.
+        """
+        known, moves = self._known_moves
+        if known != head.moves:
+            moves = self.get_moves(head.moves) if head.moves else Moves()
+            self._known_moves = head.moves, moves
+        return moves
+
+    def get_moves(self, name: TreeName) -> Moves:
+        """A stored list of moves.
+
+        Raises:
+            CorruptObjectError: It is missing or damaged.
+        """
+        return self._kept_or_stored("moves", name, lambda data: decode_moves(data, self.sealer))
+
+    def put_moves(self, moves: Moves) -> TreeName:
+        """Store a list of moves."""
+        return self._put_named("moves", encode_moves(moves, self.sealer))
+
+    def find_moves(self) -> Moves:
+        """All moves that any stored list has, for when ``HEAD`` does not say which list counts."""
+        names = [TreeName(found.name.rpartition("/")[2], found.size) for found in self.list("moves/")]
+        there = self.pack_digests() if names else set()
+        moves: dict[Origin, Move] = {}
+        for name in names:
+            try:
+                found = self.get_moves(name)
+            except StateCorruptError:
+                continue  # what it lists is missing then, and said to be
+            moves |= {origin: move for origin, move in found if move.to.pack.digest in there or origin not in moves}
+        return Moves(moves)
+
+    def ranges_of(self, segments: Iterable[Segment]) -> list[PackRange]:
+        """How to read these segments: to be read by ``read_range``."""
+        return ranges_of(segments, self.moves.locate)
+
+    def read_range(self, planned: PackRange) -> dict[Segment, bytes]:
+        """What is stored of each segment, whole but unchecked.
+
+        Raises:
+            CorruptObjectError: A pack is missing or too short.
+        """
+        try:
+            return planned.cut(self.get_pack_range(planned.digest, planned.offset, planned.length))
+        except CorruptObjectError as error:
+            if not isinstance(error.__cause__, ObjectMissingError):
+                raise
+            return {segment: self.read_segment(segment) for segment in planned.segments}
+
+    def read_segment(self, segment: Segment, *, again: bool = False) -> bytes:
+        """What is stored of one segment, whole but unchecked, wherever a prune moves it meanwhile.
+
+        Args:
+            again: What was read turned out to be damaged: from the store, whatever this machine has of it.
+
+        Raises:
+            CorruptObjectError: The pack is missing or too short.
+        """
+        moves = self.moves
+        for _ in range(_ATTEMPTS):
+            found = moves.locate(segment)
+            try:
+                read = self.reread_pack_range if again else self.get_pack_range
+                return read(found.pack.digest, found.offset, found.stored)
+            except CorruptObjectError as error:
+                moves = self._moves_now(moves)
+                if not isinstance(error.__cause__, ObjectMissingError) or moves.locate(segment) == found:
+                    raise
+        return self.get_pack_range(found.pack.digest, found.offset, found.stored)
+
+    def corrupt_segment(self, segment: Segment, error: ValueError) -> CorruptObjectError:
+        """The error for a segment that does not hold what it should."""
+        found = self.moves.locate(segment)
+        return self.corrupt(self.pack_name(found.pack.digest), f"{error} (at byte {found.offset})", error)
 
     def put_pointer(self, snapshot: Snapshot, tree: TreeName) -> None:
         """Add a snapshot to the history."""
@@ -286,8 +400,8 @@ class Repository(Objects):
     def _decode_head(self, data: bytes) -> Head:
         return decode_head(self.sealer.unprotect(data, "HEAD"), self.hasher)
 
-    def _open_outline(self, name: TreeName, data: bytes) -> Outline:
-        outline = decode_outline(self._matching(name.digest, data), self.sealer)
+    def _open_outline(self, data: bytes) -> Outline:
+        outline = decode_outline(data, self.sealer)
         if outline.snapshot.project_id != self.project_id:
             raise ValueError(f"is of project {outline.snapshot.project_id!r}")
         return outline

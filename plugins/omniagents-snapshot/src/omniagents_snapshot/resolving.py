@@ -18,6 +18,7 @@ from omniagents_snapshot.merging import Merge, merge
 from omniagents_snapshot.model import Tree
 from omniagents_snapshot.repository import HeadState, Repository
 from omniagents_snapshot.statcache import Signatures
+from omniagents_snapshot.usable import Usable
 
 if TYPE_CHECKING:
     from omniagents_snapshot.saving import Lost, Quota
@@ -29,12 +30,12 @@ _LISTED = 5
 
 
 def gone_packs(repository: Repository, tree: Tree, state: HeadState) -> frozenset[str]:
-    """Packs that a tree refers to and the store has not any more, or soon will not have.
+    """Packs of which a tree needs what the store has not any more, or soon will not have.
 
     Whoever then swaps ``state`` knows that the others are still there.
     """
-    alive = repository.pack_digests().difference(state.head.condemned if state.head else ())
-    return frozenset({place.segment.pack.digest for place in tree.places.values()} - alive)
+    usable = Usable(repository, state, alive=repository.pack_digests())
+    return frozenset(place.segment.pack.digest for place in tree.places.values() if not usable(place))
 
 
 class Again(Enum):

@@ -31,6 +31,7 @@ from omniagents_snapshot.scanning import scan_workspace
 from omniagents_snapshot.statcache import Signature, Signatures, signature
 from omniagents_snapshot.stored_tree import StoredTree
 from omniagents_snapshot.tree_writing import PackNumbers, TreeWriter
+from omniagents_snapshot.usable import Usable, UsablePlaces
 
 if TYPE_CHECKING:
     from omniagents.workspace import Workspace
@@ -91,7 +92,7 @@ class Saver:
         self._session = session
         self._repository = base.repository
         self._reporter = base.repository.reporter()
-        self._condemned = base.gone.union(base.head.condemned if base.head else ())
+        self._usable = Usable(base.repository, base.state, base.gone)
         # What the workspace was made equal to is kept, in HEAD or beside it.
         self._is_kept = base.tree is not None and (base.is_latest or base.aside is not None)
 
@@ -123,7 +124,7 @@ class Saver:
             try:
                 read = self._read(dirty, packer, scan)
                 new = _Merged(self, scan, dirty, read, packer)
-                writer = TreeWriter(self._repository, packer, numbers, base.tree, self._condemned)
+                writer = TreeWriter(self._repository, packer, numbers, base.tree, self._usable)
                 writer.write(new.rows())
                 if not differs and not new.changed and self._is_kept and base.tree is not None:
                     base.signatures = new.signatures
@@ -149,7 +150,7 @@ class Saver:
         if self._base.tree is None:
             return {}
         places = self._base.tree.places
-        return Uncondemned(places, self._condemned) if self._condemned else places
+        return places if self._usable.is_all else UsablePlaces(places, self._usable)
 
     def pairs(self, scan: Scan) -> Iterator[tuple[_Old | None, tuple[FileInfo, int] | None]]:
         """What was and what is at each path, side by side."""
@@ -176,9 +177,7 @@ class Saver:
         if old is None or old[0].kind != "file" or self._base.signatures.get(old[2]) != signature(info):
             return False
         entry, places, _ = old
-        return not self._condemned or all(
-            places[chunk].segment.pack.digest not in self._condemned for chunk in entry.content
-        )
+        return self._usable.is_all or all(self._usable(places[chunk]) for chunk in entry.content)
 
     def signature(self, row: int) -> Signature | None:
         """What is remembered of an entry of the tree before."""
@@ -288,26 +287,6 @@ class _Merged:
                 self.bytes += entry.size
                 self.signatures.append(found)
                 yield entry, places
-
-
-class Uncondemned(Mapping[bytes, Place]):
-    """Places less those in packs that are about to be deleted."""
-
-    def __init__(self, places: Mapping[bytes, Place], condemned: frozenset[str]) -> None:
-        self._places = places
-        self._condemned = condemned
-
-    def __getitem__(self, chunk: bytes) -> Place:
-        place = self._places[chunk]
-        if place.segment.pack.digest in self._condemned:
-            raise KeyError(chunk)
-        return place
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (chunk for chunk in self._places if chunk in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def clean_entry(old: _Old | None, info: FileInfo) -> Entry:

@@ -161,6 +161,7 @@ def encode_head(head: Head, hasher: Hasher) -> bytes:
         "dropped": list(head.dropped),
         "unrecorded": [list(tree) for tree in head.unrecorded],
         "tags": dict(head.tags),
+        "moves": None if head.moves is None else list(head.moves),
     }
     return _dump(fields, hasher)
 
@@ -186,6 +187,7 @@ def _head(fields: Mapping[str, Any]) -> Head:
         dropped=tuple(_matching(found, _SNAPSHOT_ID) for found in fields.get("dropped", ())),
         unrecorded=tuple(_checked_tree_name(*found) for found in fields.get("unrecorded", ())),
         tags={str(tag): _matching(found, _SNAPSHOT_ID) for tag, found in dict(fields.get("tags", ())).items()},
+        moves=None if fields.get("moves") is None else _checked_tree_name(*fields["moves"]),
     )
 
 

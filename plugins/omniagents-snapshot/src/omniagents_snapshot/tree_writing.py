@@ -16,6 +16,7 @@ from omniagents_snapshot.validation import checked
 if TYPE_CHECKING:
     from omniagents_snapshot.packing import Packer
     from omniagents_snapshot.repository import Repository
+    from omniagents_snapshot.usable import Usable
 
 __all__ = ["PackNumbers", "TreeWriter"]
 
@@ -56,18 +57,18 @@ class TreeWriter:
     """Writes one tree.
 
     Args:
-        before: The tree it is made from; its pages are not stored again, except those in ``condemned`` packs.
+        before: The tree it is made from; its pages are not stored again, as far as they are ``usable``.
     """
 
     def __init__(
         self, repository: Repository, packer: Packer, numbers: PackNumbers, before: Tree | None,
-        condemned: frozenset[str] = frozenset(),
+        usable: Usable | None = None,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._packer = packer
         self._numbers = numbers
         pages = before.pages if isinstance(before, StoredTree) else ()
-        self._known = {page.ref.chunk: page for page in pages if page.ref.segment.pack.digest not in condemned}
+        self._known = {page.ref.chunk: page for page in pages if not usable or usable.has_segment(page.ref.segment)}
         self._pages: list[Page] = []
 
     def write(self, rows: Iterable[Row]) -> None:

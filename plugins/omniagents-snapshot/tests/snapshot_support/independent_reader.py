@@ -60,6 +60,22 @@ class Reader:
         assert self.digest(text).hex().encode() == digest
         return dict(json.loads(text))
 
+    def moves(self) -> dict[tuple[str, int], tuple[str, int, int]]:
+        """Pack, offset and stored size of each segment that was moved, by pack and offset in trees."""
+        named = self.head().get("moves")
+        if named is None:
+            return {}
+        stored = (self.directory / "moves" / named[0]).read_bytes()
+        assert (self.digest(stored).hex(), len(stored)) == (named[0], named[1])
+        fields = msgpack.unpackb(self.opened(stored, "moves"))
+        sources, targets = (
+            [column[at : at + 32].hex() for at in range(0, len(column), 32)]
+            for column in (fields["from_digests"], fields["to_digests"])
+        )
+        names = ("from_packs", "from_offsets", "to_packs", "to_offsets", "to_stored")
+        rows = zip(*(ints(fields[name]) for name in names), strict=True)
+        return {(sources[a], offset): (targets[b], start, size) for a, offset, b, start, size in rows}
+
     def read(self, tree_digest: str) -> dict[bytes, Found]:
         stored = (self.directory / "trees" / tree_digest).read_bytes()
         assert self.digest(stored).hex() == tree_digest
@@ -77,6 +93,7 @@ class Reader:
         return found
 
     def segment(self, digest: str, offset: int, stored_size: int) -> bytes:
+        digest, offset, stored_size = self.moves().get((digest, offset), (digest, offset, stored_size))
         with (self.directory / "packs" / digest[:2] / digest).open("rb") as pack:
             pack.seek(offset)
             return self.opened(pack.read(stored_size), "segment")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from omniagents_snapshot.store import Store, StoredObject, Versioned
 
-__all__ = ["Crash", "WatchedStore"]
+__all__ = ["Crash", "Interruption", "WatchedStore", "at_each_call"]
+
+Hook = Callable[[int, str, str], None]
+
+
+def nothing(number: int, call: str, name: str) -> None:
+    """Lets a call be."""
 
 
 class Crash(BaseException):
@@ -29,15 +38,17 @@ class WatchedStore:
         self.store = store
         self.identity = store.identity
         self.calls: list[tuple[str, str]] = []
-        self.before: Callable[[int, str, str], None] = lambda number, call, name: None
-        self.after: Callable[[int, str, str], None] = lambda number, call, name: None
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self._lock = threading.Lock()
 
     def count(self, *kinds: str) -> int:
         return sum(call in kinds for call, _ in self.calls)
 
     def _pass(self, call: str, name: str, *arguments: Any) -> Any:
-        self.calls.append((call, name))
-        number = len(self.calls)
+        with self._lock:
+            self.calls.append((call, name))
+            number = len(self.calls)
         self.before(number, call, name)
         answer = getattr(self.store, call)(name, *arguments)
         self.after(number, call, name)
@@ -73,3 +84,68 @@ class WatchedStore:
     def head(self, name: str) -> int | None:
         answer: int | None = self._pass("head", name)
         return answer
+
+
+class Interruption:
+    """What comes between at one store call.
+
+    Attributes:
+        number: The call's, from 1.
+        happened: Whether there was such a call.
+    """
+
+    def __init__(self, store: WatchedStore, number: int) -> None:
+        self.number = number
+        self.happened = False
+        self._store = store
+
+    @contextmanager
+    def by(self, act: Callable[[], object]) -> Iterator[None]:
+        """Before that call of what is done here, ``act`` is done, undisturbed."""
+
+        def at(count: int, call: str, name: str) -> None:
+            if count == self.number:
+                self._store.before = nothing
+                self.happened = True
+                act()
+
+        with self._hooked("before", at):
+            yield
+
+    @contextmanager
+    def dying(self, moment: str = "before") -> Iterator[None]:
+        """The host of what is done here dies at that call."""
+
+        def die(count: int, call: str, name: str) -> None:
+            if count >= self.number:
+                self.happened = True
+                raise Crash
+
+        try:
+            with self._hooked(moment, die):
+                yield
+        except Crash:
+            assert self.happened
+
+    @contextmanager
+    def _hooked(self, moment: str, hook: Hook) -> Iterator[None]:
+        self._store.calls.clear()
+        setattr(self._store, moment, hook)
+        try:
+            yield
+        finally:
+            self._store.before = self._store.after = nothing
+
+
+def at_each_call(store: WatchedStore, *, at_least: int) -> Iterator[Interruption]:
+    """An interruption at the first call, then one at the second, and so on until what is done makes no more.
+
+    Args:
+        at_least: So many calls must have been interrupted.
+    """
+    for number in itertools.count(1):
+        interruption = Interruption(store, number)
+        yield interruption
+        if not interruption.happened:
+            assert number > at_least
+            return
