@@ -32,14 +32,14 @@ def align(*streams: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     sources = [iter(stream) for stream in streams]
     heads = [next(source, None) for source in sources]
     while True:
-        paths = [None if head is None else head[0].path for head in heads]
-        if paths.count(paths[0]) == len(paths):
-            if paths[0] is None:
-                return
+        paths = [head[0].path for head in heads if head is not None]
+        if not paths:
+            return
+        if paths.count(paths[0]) == len(paths):  # what has ended is in nobody's way
             yield tuple(heads)
             heads = [next(source, None) for source in sources]
             continue
-        least = min((path for path in paths if path is not None), key=path_order)
-        taken = [path == least for path in paths]
+        least = min(paths, key=path_order)
+        taken = [head is not None and head[0].path == least for head in heads]
         yield tuple(head if take else None for head, take in zip(heads, taken, strict=True))
         heads = [next(source, None) if take else head for source, head, take in zip(sources, heads, taken, strict=True)]
