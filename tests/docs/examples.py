@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from scripts.projects import ROOT
 
-__all__ = ["PAGES", "Block", "blocks", "story"]
+__all__ = ["PAGES", "PLUGINS", "Block", "blocks", "story"]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: The READMEs of the plugins, which are about what is installed with them.
+PLUGINS = sorted((ROOT / "plugins").glob("*/README.md"))
 
 _FENCE = re.compile(r"(?:^<!-- needs: (?P<needs>[\w -]+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
 
@@ -27,10 +30,10 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks(language: str) -> list[Block]:
+def blocks(language: str, pages: Sequence[Path] = PAGES) -> list[Block]:
     """Every block of one language, in the order of the pages."""
     found = []
-    for page in PAGES:
+    for page in pages:
         text = page.read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
             if match["language"] == language:
