@@ -16,6 +16,6 @@ _NAMES = st.sets(st.sampled_from(["a", "a/b", "a/b/c", "a-", "a.b", "b", "é", "
 @example([{"a"}, set(), {"a", "b"}])
 def test_every_path_comes_once_in_order_with_what_each_tree_has_there(trees: list[set[str]]) -> None:
     streams = [[(Entry(path, "directory", 0, 0), path) for path in sorted(tree, key=path_order)] for tree in trees]
-    found = [tuple(head and head[1] for head in heads) for heads in align(*streams)]  # type: ignore[call-overload]
+    found = [tuple(head and head[1] for head in heads) for heads in align(*streams)]
     paths = sorted(set().union(*trees), key=path_order)
     assert found == [tuple(path if path in tree else None for tree in trees) for path in paths]
