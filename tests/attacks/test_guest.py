@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from omniagents.backends.state_manager import DirectoryStateManager
 from omniagents.errors import BackendError, GuestDiedError, WorkspaceError
 from omniagents.records import FileInfo, ImportEntry
 
@@ -152,6 +153,33 @@ def test_trees_brought_in_or_taken_out_cannot_climb_out(sandbox, tmp_path, name:
     assert taken_out in ([], ["trap/climbed"])  # brought in, in the link's place
     assert list(tmp_path.iterdir()) == []
     assert not sandbox.workspace.exists("/climbed", outside=True)
+
+
+# What may not be read cannot be saved, and would be lost with the environment: by malice, or by `chmod -R 600 .`
+def test_what_forbids_to_be_read_is_saved_all_the_same(make, tmp_path) -> None:
+    store = DirectoryStateManager(tmp_path)
+    look = "find . | sort; cat src/deep/a locked/in/b none only/c"
+    open_up = "chmod -R u+rwX /workspace"
+    with make() as backend:
+        backend.workspace.run(
+            "mkdir -p src/deep locked/in only; echo 1 > src/deep/a; echo 2 > locked/in/b; echo 3 > none; "
+            "echo 4 > only/c;"
+            "chmod 000 none locked/in/b locked/in locked; chmod 300 only; chmod -R 600 src; chmod 000 ."
+        )
+        snapshot = store.save("p", backend.workspace)
+        assert (snapshot.files, snapshot.left_out) == (4, ())
+        assert backend.workspace.stat(".").mode == 0
+        backend.workspace.run("chmod 700 /workspace", cwd="/", outside=True)
+        modes = backend.workspace.run("stat -c '%a %n' src locked none only").stdout
+        assert modes == b"600 src\n0 locked\n0 none\n300 only\n"
+        backend.workspace.run(open_up)
+        expected = backend.workspace.run(look).stdout
+    with make() as backend:
+        store.restore("p", snapshot.id, backend.workspace)
+        assert backend.workspace.run("stat -c '%a %n' src locked none only").stdout == modes
+        assert store.save("p", backend.workspace).id == snapshot.id
+        backend.workspace.run(open_up)
+        assert backend.workspace.run(look).stdout == expected
 
 
 def restart_guest(backend) -> int:

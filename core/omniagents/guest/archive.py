@@ -21,6 +21,7 @@ from .descent import DIRECTORY_FLAGS, Descent
 from .failure import GuestFailure, failure_of_os_error
 from .removal import remove_tree
 from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Root, display
+from .unlocking import LISTED, READ, Unlocked, right_to
 
 __all__ = [
     "CHANGED",
@@ -66,12 +67,13 @@ def export(context: Context, arguments: Dict[str, Any]) -> Reply:
     """Stream the entries named in the payload (NUL-separated, relative), in that order, links not followed."""
     names = context.call.receive_all(_MAX_NAMES)
     out = _Batch(context.call.send)
-    descent = Descent(context.root.path)
-    try:
-        for name in names.split(b"\0") if names else []:
-            _export_one(descent, name, out)
-    finally:
-        descent.close()
+    unlocked = Unlocked(context.root.path)
+    with right_to(LISTED, context.root.path), contextlib.closing(Descent(context.root.path)) as descent:
+        try:
+            for name in names.split(b"\0") if names else []:
+                _export_one(descent, unlocked, name, out)
+        finally:
+            unlocked.give_back()
     out.flush()
     return {}, b""
 
@@ -96,14 +98,14 @@ class _Batch:
             self._pending, self._size = [], 0
 
 
-def _export_one(descent: Descent, name: bytes, out: _Batch) -> None:
+def _export_one(descent: Descent, unlocked: Unlocked, name: bytes, out: _Batch) -> None:
     parts = _parts(name)
     target = b""
     try:
-        parent = descent.to(parts[:-1])
+        parent = descent.to(parts[:-1], unlocked.enter)
         status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            _export_file(os.open(parts[-1], _FILE_FLAGS, dir_fd=parent), name, out)
+            _export_file(_opened(parent, parts[-1]), name, out)
             return
         kind = DIRECTORY if stat.S_ISDIR(status.st_mode) else OTHER
         if stat.S_ISLNK(status.st_mode):
@@ -113,6 +115,14 @@ def _export_one(descent: Descent, name: bytes, out: _Batch) -> None:
         out.add(HEADER.pack(FILE, 0, 0, 0, 0, 0, len(name), 0), name, _end(problem))
         return
     out.add(_header(kind, status, name, target), name, target)
+
+
+def _opened(parent: int, name: bytes) -> int:
+    try:
+        return os.open(name, _FILE_FLAGS, dir_fd=parent)
+    except PermissionError:
+        with right_to(READ, name, parent):
+            return os.open(name, _FILE_FLAGS, dir_fd=parent)
 
 
 def _export_file(fd: int, name: bytes, out: _Batch) -> None:

@@ -28,6 +28,7 @@ from .failure import GuestFailure, failure_of_os_error
 from .ignore import DEFAULT_NAMES, Patterns, Rules, byte_string, load_patterns
 from .long_paths import open_path, read_link, stat_path
 from .root import Root, display, is_passing
+from .unlocking import Unlocked
 
 __all__ = [
     "Entry",
@@ -312,6 +313,8 @@ def stopper(context: Context) -> Callable[[], None]:
 def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
     """Operation: stream what ``lstat`` says of everything below a directory, as batches of JSON lists.
 
+    Directories that their owner may not list are listed all the same (``unlocking``).
+
     Args:
         arguments: ``path`` (default ``.``); ``exclude``, gitignore patterns anchored at it; ``exclude_file``, the
             name of a gitignore file in it whose patterns are added, or None.
@@ -325,6 +328,16 @@ def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
         GuestFailure: ``FILE_NOT_FOUND``, ``NOT_A_DIRECTORY``, ``PATH_OUTSIDE_WORKSPACE``, ``PERMISSION_DENIED``.
     """
     started_ns = time.time_ns()
+    unlocked = Unlocked(context.root.path)
+    unlocked.enters("")
+    try:
+        return {"started_ns": started_ns, "left_out_total": _stream_scan(context, arguments, unlocked)}, b""
+    finally:
+        unlocked.give_back()
+
+
+def _stream_scan(context: Context, arguments: Dict[str, Any], unlocked: Unlocked) -> int:
+    """Send what ``scan`` says; how many entries were left out."""
     top = directory_to_walk(context.root, arguments.get("path", "."))
     prefix = prefix_of(context.root, top)
     left_out: List[Tuple[str, str]] = []
@@ -340,12 +353,12 @@ def scan(context: Context, arguments: Dict[str, Any]) -> Reply:
 
     rules = _scan_rules(top, len(byte_string(prefix)), arguments)
     check = stopper(context)
-    found = walk(top, prefix, rules, note, check)
+    found = walk(top, prefix, rules, note, check, unlocked.enters)
     described = _described_all(context.root.path.rstrip("/") + "/", found, note, rules)
     for line in itertools.chain(_batches(described), ({"left_out": batch} for batch in _batches(iter(left_out)))):
         check()
         context.call.send(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-    return {"started_ns": started_ns, "left_out_total": total}, b""
+    return total
 
 
 def _batches(rows: Iterable[Sequence[Any]]) -> Iterator[List[Sequence[Any]]]:
