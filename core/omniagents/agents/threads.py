@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["in_loop", "in_thread"]
+__all__ = ["in_loop", "in_thread", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,20 @@ def in_loop(work: Coroutine[Any, Any, T]) -> Future[T]:
     One for the process, because clients of models keep connections that belong to the loop they were made in.
     """
     return asyncio.run_coroutine_threadsafe(work, _loop())
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` to its end, however often the task is cancelled meanwhile; that is raised then."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError from task.exception()
+    return task.result()
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from pydantic import BaseModel
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
@@ -82,3 +84,33 @@ def test_a_model_that_cannot_stream_is_heard_turn_by_turn(backend: Backend) -> N
 
     events = list(PydanticAIAgent(backend, FunctionModel(answer)).stream("Go."))
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["I look.", "Done."]
+
+
+def test_a_run_that_is_cancelled_twice_closes_its_client_all_the_same(backend: Backend) -> None:
+    asked, leaving = asyncio.Event(), asyncio.Event()
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    class Closing(FunctionModel):
+        is_closed = False
+
+        async def __aexit__(self, *error: object) -> None:
+            leaving.set()
+            await asyncio.sleep(0)
+            self.is_closed = True
+
+    model = Closing(answer)
+
+    async def scenario() -> None:
+        run = asyncio.ensure_future(PydanticAIAgent(backend, model).arun("Go."))
+        for moment in (asked, leaving):
+            await moment.wait()
+            run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(scenario())
+    assert model.is_closed

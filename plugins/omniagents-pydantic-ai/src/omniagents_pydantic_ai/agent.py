@@ -24,6 +24,7 @@ from pydantic_ai.usage import RunUsage, UsageLimits
 
 from omniagents.agents.base import DEFAULT_MAX_STEPS, Agent, AgentResult
 from omniagents.agents.run import Run, model_error
+from omniagents.agents.threads import uninterrupted
 from omniagents.errors import OmniagentsError
 from omniagents_pydantic_ai.toolset import OmniagentsToolset
 from omniagents_pydantic_ai.unknown_tools import UnknownTools
@@ -84,10 +85,14 @@ class PydanticAIAgent(Agent):
         run.usage = RunUsage()
         model: Any = self.agent.model
         # Entered, a model has a client of this event loop, which is closed with the last run that goes on in it.
-        async with model:
+        await model.__aenter__()
+        try:
             with pydantic_ai.capture_run_messages() as messages, run.active():
                 run.messages = messages
                 return await self._answer(task, run, messages)
+        finally:
+            # A run is cancelled twice where its tool call is, too: no connection of the client stays open for that.
+            await uninterrupted(model.__aexit__(None, None, None))
 
     async def _answer(self, task: str, run: Run, messages: Sequence[ModelMessage]) -> AgentResult:
         streams = run.streamed and _can_stream(self.agent.model)
