@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.core.local_backends import eventually, living, running_backend
@@ -57,18 +58,16 @@ def peak_kib(pid: int) -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-def processes_of(user: str) -> set[str]:
-    """Those alive; a zombie only waits for its parent to take note."""
-    uid = pwd.getpwnam(user).pw_uid
-    return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit() and owner_of(entry) == uid}
+def living_with(variable: str) -> set[str]:
+    """The processes, not zombies, that have this in their environment."""
+    return {path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if variable in environment_of(path)}
 
 
-def owner_of(process: Path) -> int | None:
+def environment_of(path: Path) -> list[str]:
     try:
-        is_zombie = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        return None if is_zombie else process.stat().st_uid
+        return path.read_text(errors="replace").split("\0")
     except OSError:
-        return None  # it ended meanwhile
+        return []  # it ended meanwhile
 
 
 def open_files(pid: int) -> int:
@@ -78,12 +77,16 @@ def open_files(pid: int) -> int:
 @pytest.mark.platform
 @pytest.mark.parametrize("bomb", ["b() { b | b & }; b; sleep 60", "b() { b & b & wait; }; b"])
 def test_a_fork_bomb_under_a_limit_is_killed_with_all_its_processes(
-    workspace: Workspace, somebody: str, bomb: str
+    workspace: Workspace, somebody: str, marker: str, bomb: str
 ) -> None:
-    before = processes_of(somebody)
-    result = workspace.run(f"ulimit -u 150; {bomb}", user=somebody, timeout_seconds=1, max_output_bytes=1000)
+    options: dict[str, Any] = {"user": somebody, "env": {"BOMB": marker}}
+    harmless = workspace.start_process(["sleep", marker], **options)
+    assert eventually(lambda: living_with(f"BOMB={marker}") == {str(harmless.pid)})
+    harmless.kill()
+    harmless.wait()
+    result = workspace.run(f"ulimit -u 150; {bomb}", timeout_seconds=1, max_output_bytes=1000, **options)
     assert (result.timed_out, result.background_pids) == (True, ())
-    assert processes_of(somebody) == before
+    assert living_with(f"BOMB={marker}") == set()
 
 
 @pytest.mark.platform
