@@ -80,6 +80,24 @@ def test_a_start_over_connections_that_break_makes_one_sandbox(
     assert len(of_project(server, project_id)) == 1
 
 
+@pytest.mark.parametrize("fault", [{"loses_answer": True}, {"drops": True}, {"status": 503}, {"status": 429}], ids=str)
+def test_a_guest_whose_start_was_not_answered_is_started_again_and_is_the_only_one(
+    faults: Faults, new_backend: NewBackend, fault: dict[str, Any]
+) -> None:
+    faults.add(Fault(r"POST /process\.Process/Start", **fault))
+    backend = new_backend()
+    backend.start()
+    assert backend.sandbox is not None
+    assert [each.pid for each in backend.sandbox.commands.list()] == [backend._stream and backend._stream.pid]
+    assert backend.workspace.run("echo here").stdout == b"here\n"
+
+
+def test_a_guest_that_does_not_start_in_time_is_given_up(faults: Faults, new_backend: NewBackend) -> None:
+    faults.add(Fault(r"POST /process\.Process/Start", delay_seconds=20.0))
+    with pytest.raises(BackendUnavailableError, match=r"E2B did not start a command in sandbox i\w+ within 1 s; try"):
+        new_backend(request_timeout_seconds=1.0).start()
+
+
 def test_a_shutdown_whose_answer_is_lost_ends_the_sandbox(
     server: E2BServer, faults: Faults, new_backend: NewBackend, project_id: str
 ) -> None:

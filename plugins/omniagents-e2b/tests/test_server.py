@@ -15,6 +15,8 @@ from e2b.exceptions import AuthenticationException, SandboxNotRunningException
 from tests.services.e2b.checks import GOLDEN, answers
 from tests.services.e2b.server import E2BServer
 
+from omniagents.testing._support import until
+
 pytestmark = pytest.mark.service
 
 EXPECTED = json.loads(GOLDEN.read_text(encoding="utf-8"))
@@ -81,8 +83,7 @@ def test_a_snapshot_is_a_template_of_its_own(sandbox: Sandbox) -> None:
 
 def test_a_sandbox_ends_when_its_time_is_over(server: E2BServer) -> None:
     sandbox = Sandbox.create(timeout=1)
-    while sandbox.is_running():
-        pass
+    until(lambda: not sandbox.is_running(), "its time is over")
     with pytest.raises(SandboxNotRunningException):
         sandbox.commands.run("true")
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -102,7 +103,7 @@ class Control:
             await asyncio.to_thread(sandbox.resume)
             self._clients.pop(sandbox.id, None)
         # Connecting never shortens a life.
-        left = (sandbox.end_at - sandbox.started_at.now(sandbox.end_at.tzinfo)).total_seconds()
+        left = (sandbox.end_at - datetime.now(UTC)).total_seconds()
         sandbox.extend(max(body.get("timeout", 300), 0 if was_paused else left))
         return JSONResponse(_described(sandbox), status_code=201 if was_paused else 200)
 

@@ -12,7 +12,8 @@ from e2b.sandbox.commands.main import ProcessInfo
 
 from omniagents.errors import BackendUnavailableError, ProjectInUseError
 from omniagents_e2b.service import Service, asked_again
-from omniagents_e2b.stream import SandboxStream, end_command
+from omniagents_e2b.starting import end_command
+from omniagents_e2b.stream import SandboxStream
 
 __all__ = ["Claim", "outlive_rivals"]
 
@@ -61,7 +62,7 @@ class Claim:
         if self._pid is not None and not all(map(self._is_of_this_host, before)):
             self.is_lost = True
             raise BackendUnavailableError(f"project {self._project_id!r}: another backend has taken the project over")
-        stream = start({_OWNER: self._owner})
+        stream = asked_again(lambda: start({_OWNER: self._owner}))
         try:
             self._end(sandbox, {guest.pid for guest in before}, stream.pid)
         except BaseException:
@@ -72,10 +73,13 @@ class Claim:
 
     def _end(self, sandbox: Sandbox, before: Collection[int], own: int) -> None:
         """Of two that started at the same time, the second gives way; it would end the first one's guest."""
-        if any(guest.pid not in before and guest.pid < own for guest in self._others(sandbox)):
+        others = [guest for guest in self._others(sandbox) if guest.pid != own and guest.pid not in before]
+        # Of a start whose answer was lost.
+        strays = [guest.pid for guest in others if guest.envs[_OWNER] == self._owner]
+        if any(guest.pid < own for guest in others if guest.pid not in strays):
             self.is_lost = True
             raise ProjectInUseError(f"project {self._project_id!r} was started by another process at the same time")
-        for pid in before:
+        for pid in (*before, *strays):
             end_command(sandbox, pid)
 
     def _others(self, sandbox: Sandbox) -> list[ProcessInfo]:

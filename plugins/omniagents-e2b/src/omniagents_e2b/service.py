@@ -148,7 +148,7 @@ def network_options(network: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def may_pass(error: Exception) -> bool:
     """Whether asking a sandbox again may help: after limits, and whatever comes from the network."""
-    if is_gone(error) or isinstance(error, AuthenticationException):
+    if is_gone(error) or isinstance(error, AuthenticationException | OmniagentsError):
         return False
     return not isinstance(error, SandboxException) or isinstance(error, TimeoutException | RateLimitException)
 

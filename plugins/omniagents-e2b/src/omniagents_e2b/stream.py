@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from e2b import CommandHandle, NotFoundException, RateLimitException, Sandbox
+from e2b import NotFoundException, RateLimitException, Sandbox
 from e2b.exceptions import AuthenticationException, InvalidArgumentException, NotEnoughSpaceException
 
 from omniagents.connection import ByteStream
 from omniagents.guest.carrier import Carrier
 from omniagents_e2b.listening import CommandEnded, Heard, Subscription
 from omniagents_e2b.service import is_gone
+from omniagents_e2b.starting import end_command, start_command
 
-__all__ = ["Power", "SandboxStream", "end_command"]
+__all__ = ["Power", "SandboxStream"]
 
 _log = logging.getLogger("omniagents")
 
@@ -32,8 +32,6 @@ _DIAGNOSTICS: Final = 4096
 _DELAYS: Final = (0.1, 0.5, 1.0, 2.0, 4.0)
 # A connection that held for so long was a good one.
 _GOOD_SECONDS: Final = 30.0
-# How long a guest may take to end what it started, in looks.
-_ENDING_DELAYS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 1.6)
 _FINAL: Final = (AuthenticationException, InvalidArgumentException, NotEnoughSpaceException, NotFoundException)
 
 
@@ -80,10 +78,7 @@ class SandboxStream(ByteStream):
         self._is_held = False
         self._changed = threading.Condition()
         self._heard: queue.SimpleQueue[Heard | None] = queue.SimpleQueue()
-        # No limit on the stream: the default would end it after a minute.
-        handle: CommandHandle[None] = sandbox.commands.run(
-            _script(argv, path), background=True, stdin=True, timeout=0, envs=dict(variables), retain_output=False
-        )
+        handle = start_command(sandbox, argv, variables, path)
         self.pid: int = handle.pid
         self._breaks = 0
         self._connected_at = time.monotonic()
@@ -253,13 +248,6 @@ class SandboxStream(ByteStream):
             _log.debug("sandbox %s: ending a guest: %s", self._sandbox.sandbox_id, error)
 
 
-def _script(argv: Sequence[str], path: str | None) -> str:
-    """The command's text. A login shell's profile sets ``PATH`` as it likes, and not always with a Python on it."""
-    chosen = f"export PATH={shlex.quote(path)}; " if path else ""
-    found = f"command -v {shlex.quote(argv[0])} >/dev/null || export PATH=$PATH:/usr/local/bin:/usr/bin:/bin; "
-    return f"{chosen}{found}exec {shlex.join(argv)}"
-
-
 def _joined(lines: Sequence[bytes], size: int) -> Iterator[bytes]:
     text = b""
     for line in lines:
@@ -269,20 +257,3 @@ def _joined(lines: Sequence[bytes], size: int) -> Iterator[bytes]:
         text += line
     if text:
         yield text
-
-
-def end_command(sandbox: Sandbox, pid: int) -> None:
-    """End a guest with everything it started: at the end of its input it does that itself; one that hangs is killed.
-
-    Raises:
-        SandboxException: E2B does not answer, or the sandbox is gone.
-    """
-    try:
-        sandbox.commands.close_stdin(pid)
-    except NotFoundException:
-        return
-    for delay in _ENDING_DELAYS:
-        if all(each.pid != pid for each in sandbox.commands.list()):
-            return
-        time.sleep(delay)
-    sandbox.commands.kill(pid)
