@@ -266,6 +266,7 @@ def test_a_server_that_is_away(new_manager: NewManager, workspace: Workspace) ->
 def test_a_server_that_never_answers_is_given_up_after_the_time_limit(
     http: GitOverHttp, new_http_manager: NewManager, workspace: Workspace
 ) -> None:
+    new_http_manager().load("alice", workspace)  # else the limit is on making the copy on this machine, too
     http.fault = lambda method, path: "hang"
     workspace.write_bytes("a.txt", b"x")
     with pytest.raises(StateUnavailableError) as raised:
