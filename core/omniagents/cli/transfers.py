@@ -21,7 +21,14 @@ __all__ = ["CountedFile", "ReportingStateManager", "bars", "working"]
 # What is done sooner needs no progress bar.
 _PATIENCE_SECONDS = 1.0
 
-_WORDS = {"scan": "looking", "read": "reading", "store": "storing", "write": "writing", "check": "checking"}
+_WORDS = {
+    "scan": "looking",
+    "read": "reading",
+    "store": "storing",
+    "write": "writing",
+    "check": "checking",
+    "repack": "repacking",
+}
 
 Report = Callable[[int, int], None]
 

@@ -134,9 +134,10 @@ def prune(
         return
     verb = "would remove" if dry_run else "removed"
     for report in reports:
+        again = f", {human_size(report.rewritten_bytes)} of it stored again" if report.rewritten_bytes else ""
         click.echo(
             f"{one_line(report.project_id)}: {verb} {plural(len(report.removed), 'snapshot')} and "
-            f"{plural(report.removed_objects, 'object')} ({human_size(report.removed_bytes)}); "
+            f"{plural(report.removed_objects, 'object')} ({human_size(report.removed_bytes)}{again}); "
             f"{plural(len(report.kept), 'snapshot')} kept"
         )
 

@@ -18,7 +18,7 @@ _LIMIT = 256 << 20
     [(200_000, 0, "zeros"), (1_000, 1024, "zeros"), (1_000, 300, "noise")],
     ids=["two hundred thousand files", "one gibibyte of zeros", "what cannot be compressed"],
 )
-def test_save_check_and_load_stay_within_256_mebibytes(
+def test_save_check_load_and_prune_stay_within_256_mebibytes(
     tmp_path: Path, files: int, mebibytes: int, content: str
 ) -> None:
     command = [sys.executable, large_child.__file__, str(tmp_path), str(files), str(mebibytes), content]

@@ -1,6 +1,6 @@
-"""A host process that saves, saves again, checks and loads a workspace that exists in numbers only, and then says
-how much memory it ever took. Arguments: a directory, or ``gs://`` and a bucket; the number of files; the size of one
-more file in MiB, and what it holds: ``zeros`` or ``noise``."""
+"""A host process that saves, saves again, checks, loads and prunes a workspace that exists in numbers only, and then
+says how much memory it ever took. Arguments: a directory, or ``gs://`` and a bucket; the number of files; the size of
+one more file in MiB, and what it holds: ``zeros`` or ``noise``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import cast
 from omniagents.listing import Listing
 from omniagents.records import ExportedEntry, FileInfo, ImportEntry, LeftOut, Scan
 from omniagents.workspace import Workspace
+from omniagents_snapshot import repacking
 from omniagents_snapshot.directory import DirectoryStateManager
 from omniagents_snapshot.manager import SnapshotStateManager
+from omniagents_snapshot.retention import Retention
 
 _HOUR_NS = 3600 * 1_000_000_000
 _BIG = "zzz"
@@ -95,6 +97,10 @@ def main(place: str, files: int, mebibytes: int, content: str) -> None:
     empty = Empty(files, mebibytes, content)
     assert manager(place).load("alice", cast(Workspace, empty)) is not None
     assert empty.imported == files + files // 100 + 1
+    # Every pack counts as one that is mostly garbage.
+    repacking._WASTE, repacking._WORTH_BYTES = -1.0, -(1 << 40)
+    report = manager(place).prune("alice", Retention(last=1, hourly=0, daily=0, weekly=0))
+    assert report.rewritten_bytes > 0
     print(peak())
 
 
