@@ -235,6 +235,20 @@ def test_in_a_read_only_directory_a_writable_file_is_written_and_a_new_one_refus
     assert {path.name: path.read_bytes() for path in inner.iterdir()} == {"a": b"new"}
 
 
+@pytest.mark.parametrize("name", ["new", "below/new"])
+def test_a_new_file_in_a_directory_that_nobody_may_write_to_is_refused_to_root_as_well(
+    tmp_path: Path, name: str
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    failure = refusal(lambda: store(str(closed / name), b"x", named=f"closed/{name}"))
+    assert (failure.code, failure.error_number) == ("PERMISSION_DENIED", errno.EACCES)
+    assert os.listdir(closed) == []
+    closed.chmod(0o755)
+    assert store(str(closed / name), b"x").st_size == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.platform
 def test_the_owner_of_a_file_stays(shared_directory: Path) -> None:

@@ -52,8 +52,9 @@ def store(
 
     Raises:
         GuestFailure: ``WRITE_CONFLICT``, ``IS_A_DIRECTORY``, ``NOT_A_DIRECTORY``, ``NOT_A_REGULAR_FILE``,
-            ``PERMISSION_DENIED`` (also for a file without any write permission when we are root, so that every
-            environment answers alike), ``NO_SPACE``, ``INVALID_ARGUMENTS`` (name too long), ``FILE_NOT_FOUND``.
+            ``PERMISSION_DENIED`` (also for a file, or the directory of a new one, without any write permission when
+            we are root, so that every environment answers alike), ``NO_SPACE``, ``INVALID_ARGUMENTS`` (name too
+            long), ``FILE_NOT_FOUND``.
     """
     name = resolved if named is None else named
     pieces = iter((content,) if isinstance(content, bytes) else content)
@@ -183,6 +184,9 @@ def _make_parents(directory: str) -> List[str]:
     while not os.path.lexists(directory):
         missing.append(directory)
         directory = os.path.dirname(directory)
+    mode = os.stat(directory).st_mode
+    if stat.S_ISDIR(mode) and not mode & 0o222:  # root may create in any; what nobody may is refused to root as well
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     created: List[str] = []
     try:
         for path in reversed(missing):
