@@ -182,6 +182,14 @@ def test_what_forbids_to_be_read_is_saved_all_the_same(make, tmp_path) -> None:
         assert backend.workspace.run(look).stdout == expected
 
 
+# Closing the workspace to oneself would keep every later session of the project from starting.
+def test_a_closed_workspace_opens_for_the_next_guest(make) -> None:
+    with make() as backend:
+        backend.workspace.run("echo kept > file; chmod 000 .")
+        restart_guest(backend)
+        assert backend.workspace.read_bytes("file") == b"kept\n"
+
+
 def restart_guest(backend) -> int:
     """Kill the guest; the number of the next one."""
     with pytest.raises(GuestDiedError):

@@ -215,6 +215,7 @@ def main(text: bool, nonce: str) -> None:
             os.makedirs(start["root"], exist_ok=True)
         if not os.path.isdir(start["root"]):
             raise GuestFailure("NOT_A_DIRECTORY", "the workspace %s is not a directory" % start["root"])
+        _see_to_it_that_it_opens(start["root"])
         is_subreaper = kernel.subreaper()
         if start.get("previous") is not None:
             kernel.sweep(b"OMNIAGENTS_SESSION=" + start["session"].encode(), tuple(start["previous"]))
@@ -232,3 +233,10 @@ def main(text: bool, nonce: str) -> None:
         server.stop()
     # Daemon threads may hold locks the interpreter's own exit would wait for.
     os._exit(0)
+
+
+def _see_to_it_that_it_opens(root: str) -> None:
+    """A workspace that ``chmod 000 .`` was run in would never start again: its owner gets in."""
+    status = os.stat(root)
+    if 0 != status.st_uid == os.geteuid() and status.st_mode & 0o500 != 0o500:
+        os.chmod(root, status.st_mode & 0o7777 | 0o500)
