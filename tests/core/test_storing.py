@@ -249,6 +249,14 @@ def test_a_new_file_in_a_directory_that_nobody_may_write_to_is_refused_to_root_a
     assert store(str(closed / name), b"x").st_size == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write there")
+@pytest.mark.platform
+def test_outside_the_workspace_root_may_write_where_only_root_may(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    assert store(str(tmp_path / "new"), b"x", outside=True).st_size == 1
+    tmp_path.chmod(0o755)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.platform
 def test_the_owner_of_a_file_stays(shared_directory: Path) -> None:

@@ -158,6 +158,7 @@ def write(context: Context, arguments: Dict[str, Any]) -> Reply:
             mode=arguments.get("mode"),
             make_parents=arguments.get("make_parents", True),
             named=named,
+            outside=arguments.get("outside", False),
         )
     return {"info": describe(context.root.relative(resolved), status, resolved)}, b""
 

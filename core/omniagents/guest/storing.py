@@ -32,6 +32,7 @@ def store(
     mode: int | None = None,
     make_parents: bool = True,
     named: str | None = None,
+    outside: bool = False,
 ) -> os.stat_result:
     """Make ``content`` the whole content of a regular file, or change nothing.
 
@@ -46,6 +47,7 @@ def store(
         mode: Permission bits to set. None keeps those of the old file; a new one gets 0o666 less the umask.
         make_parents: Create missing directories above; those created are removed again if the writing fails.
         named: The name the caller used, for messages.
+        outside: The file may be outside the workspace, where systems have directories that root alone writes to.
 
     Returns:
         The status of the written file.
@@ -61,6 +63,8 @@ def store(
     try:
         current = _writable_status(resolved, name)
         _compare(resolved, current, expected, name)
+        if current is None and not outside:
+            _refuse_closed(os.path.dirname(resolved))
         created = _make_parents(os.path.dirname(resolved)) if make_parents and current is None else []
         try:
             return _replace(_Target(resolved, name, current, expected, mode), pieces)
@@ -179,14 +183,20 @@ def _pieces_of(descriptor: int, size: int, max_bytes: int | None, name: str) -> 
     )
 
 
+def _refuse_closed(directory: str) -> None:
+    """Root may create files anywhere; where nobody has the right to, root is refused as well."""
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    mode = os.stat(directory).st_mode
+    if stat.S_ISDIR(mode) and not mode & 0o222:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _make_parents(directory: str) -> List[str]:
     missing: List[str] = []
     while not os.path.lexists(directory):
         missing.append(directory)
         directory = os.path.dirname(directory)
-    mode = os.stat(directory).st_mode
-    if stat.S_ISDIR(mode) and not mode & 0o222:  # root may create in any; what nobody may is refused to root as well
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     created: List[str] = []
     try:
         for path in reversed(missing):
