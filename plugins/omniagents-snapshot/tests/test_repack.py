@@ -481,6 +481,39 @@ def test_an_older_snapshot_with_moved_content_is_restored_although_head_is_damag
     assert state_of(other.root) == state_of(tree.root)
 
 
+def test_a_save_over_a_damaged_head_knows_where_content_was_moved(
+    new_manager: NewManager, store: WatchedStore, tree: LocalTree, tmp_path: Path
+) -> None:
+    _, second = mostly_garbage(tree, new_manager())
+    new_manager().prune("alice", ONE)
+    Path(store.store.root, encode_project_id("alice"), "HEAD").write_bytes(b"{}")  # type: ignore[attr-defined]
+    manager = new_manager()
+    manager.restore("alice", second.id, as_workspace(tree))
+    write(tree.root, "more", noise(9))
+    manager.save("alice", as_workspace(tree))
+    assert_sound(new_manager(), tmp_path / "loaded", state_of(tree.root))
+    new_manager().prune("alice", ONE)
+    assert_sound(new_manager(), tmp_path / "again", state_of(tree.root))
+
+
+def test_after_a_save_without_the_lost_head_a_repair_finds_what_was_moved_before(
+    new_manager: NewManager, store: WatchedStore, tree: LocalTree, other: LocalTree, tmp_path: Path
+) -> None:
+    _, second = mostly_garbage(tree, new_manager())
+    new_manager().prune("alice", ONE)
+    Path(store.store.root, encode_project_id("alice"), "HEAD").unlink()  # type: ignore[attr-defined]
+    write(other.root, "anew", noise(9))
+    new_manager().save("alice", as_workspace(other))
+    with pytest.raises(StateCorruptError, match="is missing"):
+        new_manager().prune("alice")
+    report = new_manager().repair("alice")
+    assert (report.lost, report.unrepaired) == ((), ())
+    assert_sound(new_manager(), tmp_path / "loaded", state_of(other.root))
+    root = tmp_path / "old"
+    new_manager().restore("alice", second.id, as_workspace(LocalTree(root)))
+    assert state_of(root) == state_of(tree.root)
+
+
 def test_lost_moved_content_costs_the_files_that_had_it(
     new_manager: NewManager, store: WatchedStore, tree: LocalTree, other: LocalTree
 ) -> None:

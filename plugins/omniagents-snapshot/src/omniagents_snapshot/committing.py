@@ -40,8 +40,14 @@ def next_head(repository: Repository, state: HeadState, snapshot: Snapshot, tree
         dropped=before.dropped if before else (),
         unrecorded=_unrecorded(repository, state),
         tags=before.tags if before else {},
-        moves=before.moves if before else None,
+        moves=before.moves if before else _moves_left(repository, state),
     )
+
+
+def _moves_left(repository: Repository, state: HeadState) -> TreeName | None:
+    """What takes the place of a ``HEAD`` that cannot be read must know where content is; the first one need not."""
+    moves = repository.find_moves() if state.version is not None else None
+    return repository.put_moves(moves) if moves else None
 
 
 def swap(repository: Repository, state: HeadState, head: Head) -> HeadState | None:

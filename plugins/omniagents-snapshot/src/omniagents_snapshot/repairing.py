@@ -125,12 +125,22 @@ class Repairer:
     def _find_moves(self, state: HeadState) -> Moves:
         try:
             if state.head is not None:
-                return self._repository.moves_of(state.head)
+                return self._with_forgotten(self._repository.moves_of(state.head))
             return self._repository.find_moves() or self._moves_of_packs()
         except StateCorruptError as error:
             self._has_list = False
             self._actions.append(f"what says where moved content is, is put together anew from the packs: {error}")
             return self._moves_of_packs()
+
+    def _with_forgotten(self, moves: Moves) -> Moves:
+        """With those that a lost ``HEAD`` had named, and the one made since does not."""
+        there, known = self._repository.pack_digests(), dict(moves)
+        found = {origin: move for origin, move in self._repository.find_moves() if origin[0] not in there}
+        if found.keys() <= known.keys():
+            return moves
+        self._has_list = False
+        self._actions.append("HEAD names what says where moved content is")
+        return Moves(found | known)
 
     def _moves_of_packs(self) -> Moves:
         """Where content is that was moved, as the packs themselves say."""
