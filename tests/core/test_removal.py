@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_a_link_itself_is_removed(tmp_path: Path) -> None:
     remove_tree(str(tmp_path / "link"))
 
     assert os.listdir(tmp_path) == ["target"]
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept").mkdir(mode=0o500)
+    inner = tmp_path / "top" / "inner"
+    inner.mkdir(parents=True)
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def slow_scandir(directory: int) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(directory) as entries:
+            listed = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        inner.rmdir()
+        inner.symlink_to(tmp_path / "kept")
+        yield listed
+
+    monkeypatch.setattr(os, "scandir", slow_scandir)
+    with pytest.raises(NotADirectoryError):
+        remove_tree(str(tmp_path / "top"))
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o500
 
 
 @pytest.mark.platform

@@ -26,7 +26,7 @@ def remove_tree(path: str, dir_fd: int | None = None) -> None:
     if not stat.S_ISDIR(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode):
         os.unlink(path, dir_fd=dir_fd)
         return
-    os.chmod(path, 0o700, dir_fd=dir_fd)
+    _take(path, dir_fd)
     top = os.open(path, _DIRECTORY, dir_fd=dir_fd)
     try:
         prefix = ".removed-" + os.urandom(8).hex()
@@ -56,9 +56,19 @@ def _empty(directory: int, top: int, prefix: str, moved: int) -> List[str]:
         if not is_directory:
             os.unlink(name, dir_fd=directory)
             continue
-        # Moving a directory, listing it and emptying it all need its owner's permission.
-        os.chmod(name, 0o700, dir_fd=directory)
+        _take(name, directory)
         new_name = "%s-%d" % (prefix, moved + len(names))
         os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
         names.append(new_name)
     return names
+
+
+def _take(path: str, dir_fd: int | None) -> None:
+    """Have the owner's rights to a directory: moving, listing and emptying it all need them."""
+    # A link that has taken its place by now is an error, and what it points to keeps its mode.
+    found = os.open(path, _DIRECTORY | os.O_PATH, dir_fd=dir_fd)
+    try:
+        if os.fstat(found).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod("/proc/self/fd/%d" % found, stat.S_IRWXU)
+    finally:
+        os.close(found)
