@@ -56,6 +56,7 @@ SECOND = ("second", ["d", "kept", "more", "which"])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 def test_a_host_killed_at_each_store_call_of_a_save(
     prepared: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +100,7 @@ def test_a_host_killed_at_each_store_call_of_a_load(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_host_killed_at_each_store_call_of_a_prune(
     prepared: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
