@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import subprocess
@@ -234,6 +235,42 @@ def test_calls_that_end_together_each_keep_their_own_processes(workspace: Worksp
         results = list(threads.map(lambda _: workspace.run(f"sleep {marker} & echo $!"), range(8)))
     assert [result.background_pids for result in results] == [(int(result.stdout),) for result in results]
     workspace.run(["kill", *(result.stdout.decode().strip() for result in results)])
+
+
+# A guest's own part, in a process of its own: which becomes the parent of what its commands leave behind.
+ONE_ENDS_WHILE_ANOTHER_IS_COLLECTED = """
+import json, os, selectors, sys
+from omniagents.guest import kernel
+from omniagents.guest.process import Processes
+from omniagents.guest.root import Root
+
+class Call:
+    credit = 0
+    def __init__(self, id):
+        self.id = id
+    def reply(self, value, payload):
+        print(json.dumps([int(payload), value["background_pids"]]))
+        os.kill(int(payload), 9)
+
+kernel.subreaper()
+processes = Processes(Root(sys.argv[1]), selectors.DefaultSelector(), {"PATH": os.defpath}, lambda work: work())
+for id in range(2):
+    processes.start(Call(id), {"command": "sleep 1000 >/dev/null & echo $!"}, b"", False)
+first, second = processes._by_pid
+for pid in (first, second):
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+reap, kernel.reap = kernel.reap, lambda: [os.waitpid(first, 0)]
+processes.collect()
+kernel.reap = reap
+processes.collect()
+"""
+
+
+def test_what_a_call_leaves_that_ends_while_another_is_collected_is_its_own(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", ONE_ENDS_WHILE_ANOTHER_IS_COLLECTED, str(tmp_path)]
+    answers = [json.loads(line) for line in subprocess.check_output(program, text=True).splitlines()]
+    assert [left for _, left in answers] == [[pid] for pid, _ in answers]
+    assert len(answers) == 2
 
 
 def test_the_guest_takes_names_and_commands_as_utf_8_in_any_locale() -> None:

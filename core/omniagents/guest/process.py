@@ -175,10 +175,11 @@ class Processes:
     def _adopt(self, ended: List[Job], sessions: Set[int]) -> None:
         """Find whose the processes are that became ours when their parents ended.
 
-        A process in the session of a call is that call's. One that made a session of its own is taken for the call's
-        that has just ended, unless an earlier adopted process shares that session.
+        A process in the session of a call is that call's, which may have ended since we looked for those that had. One
+        that made a session of its own is taken for the call's that has just ended, unless an earlier adopted process
+        shares that session.
         """
-        by_session = {job.pid: job for job in ended}
+        by_session = {**self._by_pid, **{job.pid: job for job in ended}}
         for pid in kernel.children() - self._adopted.keys() - self._by_pid.keys():
             session = self._adopted[pid] = kernel.session(pid)
             owner = by_session.get(session)
