@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omniagents.guest import walk as walk_module
+from omniagents.guest import scanning
 from omniagents.guest.context import Call, CallCancelled, Context
 from omniagents.guest.failure import GuestFailure
 from omniagents.guest.long_paths import open_path
 from omniagents.guest.root import Root
-from omniagents.guest.walk import Entry, Skipped, iter_files, scan
+from omniagents.guest.scanning import scan
+from omniagents.guest.walk import Entry, Skipped, iter_files
 from omniagents.records import FileInfo
 
 
@@ -137,7 +138,7 @@ def test_scan_streams_batches_of_a_thousand(workspace_root):
 
 
 def test_scan_streams_fewer_at_once_where_paths_are_long(workspace_root, monkeypatch):
-    monkeypatch.setattr(walk_module, "_BATCH_NAMES_BYTES", 20)
+    monkeypatch.setattr(scanning, "_BATCH_NAMES_BYTES", 20)
     make(workspace_root, *(f"f{number:04}" for number in range(6)), *(f"g{number:08}" for number in range(5)))
     context = Context(Root(str(workspace_root)))
     scan(context, {"exclude": ["g*"]})
@@ -146,7 +147,7 @@ def test_scan_streams_fewer_at_once_where_paths_are_long(workspace_root, monkeyp
 
 
 def test_scan_bounds_the_list_of_what_it_leaves_out(workspace_root, monkeypatch):
-    monkeypatch.setattr(walk_module, "_MAX_LEFT_OUT", 3)
+    monkeypatch.setattr(scanning, "_MAX_LEFT_OUT", 3)
     make(workspace_root, *(f"f{number}" for number in range(5)))
     _, value = scanned(workspace_root, exclude=["f*"])
     assert (len(value["left_out"]), value["left_out_total"]) == (3, 5)
@@ -161,7 +162,7 @@ def test_an_unreadable_directory_is_reported_and_the_rest_goes_on(workspace_root
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr(walk_module.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     infos, value = scanned(workspace_root)
     assert [info.path for info in infos] == ["a", "b", "b/y"]
     assert value["left_out"] == [["a", "unreadable"]]
@@ -181,7 +182,7 @@ def test_what_vanishes_during_the_scan_is_not_an_error(workspace_root, monkeypat
             raise FileNotFoundError(2, "No such file or directory", path)
         return real(path, **options)
 
-    monkeypatch.setattr(walk_module.os, "lstat", vanish)
+    monkeypatch.setattr(os, "lstat", vanish)
     infos, value = scanned(workspace_root)
     assert ([info.path for info in infos], value["left_out_total"]) == (["b"], 0)
 

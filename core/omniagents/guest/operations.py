@@ -23,7 +23,7 @@ OPERATIONS = {
     "make_dir": "files:make_dir",
     "move": "files:move",
     "realpath": "files:realpath",
-    "scan": "walk:scan",
+    "scan": "scanning:scan",
     "export": "archive:export",
     "import": "archive:import_",
     "glob": "globbing:glob",
