@@ -75,6 +75,28 @@ def test_of_two_that_start_a_project_at_once_exactly_one_wins(
     assert "in process" in answers[0]
 
 
+def test_a_container_that_is_removed_while_it_is_claimed_is_made_anew(
+    new_backend: NewBackend, project_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = new_backend()
+    first.start()
+    first.workspace.write_bytes("kept", b"1")
+    first.release()  # the volume stays
+    assert first._settings is not None
+    engine, name = first._engine(), container_name(project_id)
+    make_container(engine, first._settings, name, name, {**labels_of(str(first)), LABEL_PROJECT: project_id})
+    rename = Engine.rename
+
+    def removed_before(self: Engine, container: str, wanted: str) -> None:
+        monkeypatch.undo()
+        engine.remove(container)
+        rename(self, container, wanted)
+
+    monkeypatch.setattr(Engine, "rename", removed_before)
+    with new_backend() as second:
+        assert second.workspace.read_bytes("kept") == b"1"
+
+
 def test_a_project_held_on_another_machine_is_refused_and_can_be_taken_over(
     new_backend: NewBackend, project_id: str, engine_address: str, tmp_path: Path
 ) -> None:

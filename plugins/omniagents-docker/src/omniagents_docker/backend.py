@@ -262,11 +262,10 @@ class DockerBackend(PausableBackend):
 
     def _find_or_make(self, engine: Engine) -> None:
         settings = self._settings = self._wanted(engine)
-        found = holding.find(engine, self.project_id, naming.this_host(), takeover=self.takeover)
+        found = holding.claim(engine, self.project_id, naming.this_host(), takeover=self.takeover)
         if found is not None:
             # Under the name of a claim it may be one that was never prepared: without its network's rules, say.
             is_finished = found["Name"].lstrip("/") != naming.claim_of(naming.container_name(self.project_id))
-            holding.claim(engine, self.project_id, found)
             self._is_reattached = True
             if is_finished and _is_as_wanted(found, settings) and not holding.is_held(engine, found):
                 self._reattach(engine, settings, found)

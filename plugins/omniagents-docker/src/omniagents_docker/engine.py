@@ -23,6 +23,7 @@ from omniagents_docker.stream import ExecStream
 __all__ = ["Engine", "EngineError", "ExecResult"]
 
 _REQUEST_SECONDS = 60.0
+_ABSENT = 404
 _CONFLICT = 409
 _UNDER_WAY = "already in progress"
 _REMOVAL_SECONDS = 20.0
@@ -48,6 +49,11 @@ class EngineError(BackendError):
     def is_conflict(self) -> bool:
         """The name is taken, or the container is not in the state that the request needs."""
         return self.status == _CONFLICT
+
+    @property
+    def is_absent(self) -> bool:
+        """There is no such thing, or not any more."""
+        return self.status == _ABSENT
 
 
 class ExecResult(NamedTuple):

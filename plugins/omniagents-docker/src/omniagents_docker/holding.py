@@ -16,11 +16,13 @@ from omniagents_docker import naming
 from omniagents_docker.ending import wait_for_exec
 from omniagents_docker.engine import Engine, EngineError
 
-__all__ = ["claim", "find", "is_held", "lost_race"]
+__all__ = ["claim", "is_held", "lost_race"]
 
 # How long somebody may take between claiming a container and holding a process in it.
 _CLAIM_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.1
+# The engine has given a name away before it shows the container.
+_SHOWN_SECONDS: Final = 2.0
 
 
 def is_held(engine: Engine, container: Mapping[str, Any]) -> bool:
@@ -30,16 +32,8 @@ def is_held(engine: Engine, container: Mapping[str, Any]) -> bool:
     return not all(wait_for_exec(engine, exec_id) for exec_id in container.get("ExecIDs") or [])
 
 
-def find(engine: Engine, project_id: str, host: str, *, takeover: bool) -> dict[str, Any] | None:
-    """The project's container if there is one and it is free.
-
-    Args:
-        host: Our machine and lease directory: a claim made there by a living process cannot be, as we hold the lease.
-        takeover: Also one that is held.
-
-    Raises:
-        ProjectInUseError: Somebody holds it, or is starting it.
-    """
+def _find(engine: Engine, project_id: str, host: str, *, takeover: bool) -> dict[str, Any] | None:
+    """The project's container if there is one and it is free. Arguments and errors are those of ``claim``."""
     name = naming.container_name(project_id)
     end = time.monotonic() + _CLAIM_SECONDS
     while True:
@@ -69,27 +63,43 @@ def _find_paused(engine: Engine, project_id: str, host: str, *, takeover: bool) 
     raise _in_use(project_id, paused, "is paused by")
 
 
-def claim(engine: Engine, project_id: str, container: Mapping[str, Any]) -> None:
-    """Take a container that was found free, before anybody else does.
+def claim(engine: Engine, project_id: str, host: str, *, takeover: bool) -> dict[str, Any] | None:
+    """Take the project's container before anybody else does; None if there is none.
+
+    Args:
+        host: Our machine and lease directory: a claim made there by a living process cannot be, as we hold the lease.
+        takeover: Also one that is held.
 
     Raises:
-        ProjectInUseError: Somebody else was faster.
+        ProjectInUseError: Somebody holds it, is starting it, or was faster.
     """
     wanted = naming.claim_of(naming.container_name(project_id))
-    if container["Name"].lstrip("/") == wanted:
-        return
-    try:
-        engine.rename(container["Id"], wanted)
-    except EngineError as error:
-        if error.status is None:
-            raise
-        raise _in_use(project_id, container, "is being started by another process; it was made by") from error
+    end = time.monotonic() + _CLAIM_SECONDS
+    while (found := _find(engine, project_id, host, takeover=takeover)) is not None:
+        if found["Name"].lstrip("/") == wanted:
+            return found
+        try:
+            engine.rename(found["Id"], wanted)
+            return found
+        except EngineError as error:
+            if error.is_absent and time.monotonic() < end:
+                time.sleep(_LOOK_SECONDS)  # it was being removed; look again
+                continue
+            if error.status is None:
+                raise
+            raise _in_use(project_id, found, "is being started by another process; it was made by") from error
+    return None
 
 
 def lost_race(engine: Engine, project_id: str) -> ProjectInUseError:
     """The error for whoever finds the name taken that it wanted."""
     name = naming.container_name(project_id)
-    found = engine.inspect(naming.claim_of(name)) or engine.inspect(name) or {"Config": {"Labels": {}}}
+    end = time.monotonic() + _SHOWN_SECONDS
+    while (found := engine.inspect(naming.claim_of(name)) or engine.inspect(name)) is None:
+        if time.monotonic() > end:
+            found = {"Config": {"Labels": {}}}
+            break
+        time.sleep(_LOOK_SECONDS)
     return _in_use(project_id, found, "is being started by")
 
 
