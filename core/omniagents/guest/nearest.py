@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 __all__ = ["Region", "nearest_region"]
 
@@ -47,7 +47,7 @@ def nearest_region(text: str, old: str) -> Region | None:
     return None if start is None else _region(lines, start, wanted)
 
 
-def _resembling(lines: List[str], wanted: List[str]) -> Optional[int]:
+def _resembling(lines: List[str], wanted: List[str]) -> int | None:
     """Where the region begins whose line shares at least half of its pairs of letters with the longest one wanted."""
     index = max(range(len(wanted)), key=lambda number: len(wanted[number].strip()))
     if not wanted[index].strip():

@@ -95,12 +95,9 @@ def lost_race(engine: Engine, project_id: str) -> ProjectInUseError:
     """The error for whoever finds the name taken that it wanted."""
     name = naming.container_name(project_id)
     end = time.monotonic() + _SHOWN_SECONDS
-    while (found := engine.inspect(naming.claim_of(name)) or engine.inspect(name)) is None:
-        if time.monotonic() > end:
-            found = {"Config": {"Labels": {}}}
-            break
+    while not (found := engine.inspect(naming.claim_of(name)) or engine.inspect(name)) and time.monotonic() < end:
         time.sleep(_LOOK_SECONDS)
-    return _in_use(project_id, found, "is being started by")
+    return _in_use(project_id, found or {"Config": {"Labels": {}}}, "is being started by")
 
 
 def _in_use(project_id: str, container: Mapping[str, Any], how: str) -> ProjectInUseError:
