@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-__all__ = ["pack_fields", "pack_ints", "pack_names", "unpack_fields", "unpack_ints", "unpack_names"]
+__all__ = ["pack_fields", "pack_ints", "pack_names", "pieces", "unpack_fields", "unpack_ints", "unpack_names"]
 
 _MAX_FIELDS = 64
 
@@ -81,3 +81,14 @@ def _swapped(column: array[int]) -> array[int]:
     if sys.byteorder == "big":
         column.byteswap()
     return column
+
+
+def pieces(raw: object, length: int) -> list[bytes]:
+    """Cut every ``length`` bytes.
+
+    Raises:
+        ValueError: It is not so many whole pieces.
+    """
+    if not isinstance(raw, bytes) or len(raw) % length:
+        raise ValueError("a column of digests is damaged")
+    return [raw[start : start + length] for start in range(0, len(raw), length)]

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields, unpack_ints
+from omniagents_snapshot.columns import pack_fields, pack_ints, pieces, unpack_fields, unpack_ints
 from omniagents_snapshot.limits import MOVES_MAX, PACK_MAX_BYTES, TREE_MAX_RAW_BYTES
 from omniagents_snapshot.model import Origin, Pack, Place, Segment
-from omniagents_snapshot.page_format import checked_segment, pieces
+from omniagents_snapshot.page_format import checked_segment
 from omniagents_snapshot.sealing import Sealer
 
 __all__ = ["Extents", "Move", "Moves", "decode_moves", "encode_moves", "extents_of", "origin_of"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice, pairwise
 from typing import NamedTuple
 
-from omniagents_snapshot.columns import pack_fields, pack_ints, unpack_fields, unpack_ints
+from omniagents_snapshot.columns import pack_fields, pack_ints, pieces, unpack_fields, unpack_ints
 from omniagents_snapshot.limits import CHUNK_MAX_BYTES, PACK_MAX_BYTES
 from omniagents_snapshot.model import Origin, Pack, Place, Segment
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Sealer
@@ -141,8 +141,7 @@ def _decode_origins(fields: dict[str, bytes], count: int) -> Sequence[Origin | N
     if "origin_digests" not in fields:
         return [None] * count
     offsets = unpack_ints("I", fields["origin_offsets"], count)
-    blob = fields["origin_digests"]
-    if len(blob) != count * _DIGEST_BYTES:
+    digests = pieces(fields["origin_digests"], _DIGEST_BYTES)
+    if len(digests) != count:
         raise ValueError("has a trailer that does not add up")
-    digests = (blob[start : start + _DIGEST_BYTES] for start in range(0, len(blob), _DIGEST_BYTES))
     return [(digest.hex(), offset) if any(digest) else None for digest, offset in zip(digests, offsets, strict=True)]

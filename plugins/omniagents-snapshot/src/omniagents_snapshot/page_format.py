@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any, Final
 
-from omniagents_snapshot.columns import pack_fields, pack_ints, pack_names, unpack_fields, unpack_ints, unpack_names
+from omniagents_snapshot.columns import (
+    pack_fields,
+    pack_ints,
+    pack_names,
+    pieces,
+    unpack_fields,
+    unpack_ints,
+    unpack_names,
+)
 from omniagents_snapshot.limits import (
     CHUNK_MAX_BYTES,
     PAGE_ENTRIES,
@@ -170,17 +178,6 @@ def checked_segment(number: int, sizes: Sequence[int], packs: Mapping[int, Pack]
     if segment.offset + segment.stored > pack.size or segment.raw > CHUNK_MAX_BYTES:
         raise ValueError(f"a segment of the pack {pack.digest} has an impossible size")
     return segment
-
-
-def pieces(raw: object, length: int) -> list[bytes]:
-    """Cut every ``length`` bytes.
-
-    Raises:
-        ValueError: It is not so many whole pieces.
-    """
-    if not isinstance(raw, bytes) or len(raw) % length:
-        raise ValueError("a column of digests is damaged")
-    return [raw[start : start + length] for start in range(0, len(raw), length)]
 
 
 def _decode_entries(

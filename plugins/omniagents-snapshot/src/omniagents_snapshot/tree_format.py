@@ -8,7 +8,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from omniagents.records import LeftOut
 from omniagents.state import Snapshot
-from omniagents_snapshot.columns import pack_fields, pack_ints, pack_names, unpack_fields, unpack_ints, unpack_names
+from omniagents_snapshot.columns import (
+    pack_fields,
+    pack_ints,
+    pack_names,
+    pieces,
+    unpack_fields,
+    unpack_ints,
+    unpack_names,
+)
 from omniagents_snapshot.limits import (
     LEFT_OUT_MAX,
     PACK_MAX_BYTES,
@@ -19,7 +27,7 @@ from omniagents_snapshot.limits import (
     TREE_MAX_RAW_BYTES,
 )
 from omniagents_snapshot.model import Pack, Segment, decode_path, encode_path
-from omniagents_snapshot.page_format import checked_segment, pieces
+from omniagents_snapshot.page_format import checked_segment
 from omniagents_snapshot.sealing import CHUNK_ID_BYTES, Sealer
 
 __all__ = ["Outline", "PageRef", "decode_outline", "encode_outline", "from_microseconds", "to_microseconds"]
